@@ -1,0 +1,25 @@
+"""Signed evidence for machine-learning pipelines.
+
+The functions named here are the product's front door for Python programs; the command line calls the same ones.
+They are imported on first use, so that ``import assay`` costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from assay.api import attest, bom, open_store, sign, verify
+    from assay.errors import AssayError
+
+__all__ = ["AssayError", "__version__", "attest", "bom", "open_store", "sign", "verify"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'assay' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module("assay.errors" if name == "AssayError" else "assay.api"), name)

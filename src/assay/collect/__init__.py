@@ -1,0 +1,1 @@
+"""Collectors: one room per kind of evidence. A collector states facts; it neither signs nor stores."""

@@ -1,0 +1,42 @@
+"""Writing files so that an interrupted command leaves nothing half-written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+
+
+def write_atomic(path: str, data: bytes, *, mode: int = 0o644, exclusive: bool = False) -> None:
+    """Write ``data`` to ``path``: a temporary name in the same directory, synced, then renamed.
+
+    With ``exclusive`` an existing file is never replaced (``FileExistsError``), whoever else writes at the same time.
+    The directory is synced too, so that the name survives a power cut.
+    """
+    directory = os.path.dirname(path) or "."
+    temporary = os.path.join(directory, f".{os.path.basename(path)[:100]}.{secrets.token_hex(6)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        if exclusive:
+            os.link(temporary, path)  # link(2) fails where rename(2) would replace
+            os.unlink(temporary)
+        else:
+            os.rename(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    sync_directory(directory)
+
+
+def sync_directory(directory: str) -> None:
+    """Make the names in ``directory`` durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
