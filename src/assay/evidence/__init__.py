@@ -1,1 +1,1 @@
-"""Evidence: statements, envelopes, bundles, signers, trust and stores. Verification is sans-IO: bytes in, answer out."""
+"""Evidence: statements, envelopes, bundles, signers, trust, stores. Verification is sans-IO: bytes in, answer out."""

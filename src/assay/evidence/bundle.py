@@ -69,7 +69,9 @@ def from_document(document: Mapping[str, Any], raw: bytes, what: str) -> Bundle:
         raise DocumentError(f"{what} has no signature")
     kinds = [kind for kind in ("publicKey", "certificate", "x509CertificateChain") if material.get(kind) is not None]
     if len(kinds) != 1:
-        raise DocumentError(f"{what}: verificationMaterial names {' and '.join(kinds) or 'neither key nor certificate'}")
+        raise DocumentError(
+            f"{what}: verificationMaterial names {' and '.join(kinds) or 'neither key nor certificate'}"
+        )
     hint, certificates = _material(kinds[0], expect(material[kinds[0]], dict, f"{what}: {kinds[0]}"), what)
     entries = expect(material.get("tlogEntries") or [], list, f"{what}: tlogEntries")
     stamps = expect(material.get("timestampVerificationData") or {}, dict, f"{what}: timestampVerificationData")
@@ -103,5 +105,9 @@ def build(envelope: Envelope, *, key_hint: str | None = None, certificates: tupl
         material = {"x509CertificateChain": {"certificates": chain}, "tlogEntries": []}
     else:
         material = {"publicKey": {"hint": key_hint or ""}, "tlogEntries": []}
-    document = {"mediaType": MEDIA_TYPE, "verificationMaterial": material, "dsseEnvelope": dsse.dump(envelope)}
+    document = {
+        "mediaType": MEDIA_TYPE,
+        "verificationMaterial": material,
+        "dsseEnvelope": dsse.dump(envelope),
+    }
     return Bundle(envelope, strict_json.dumps(document) + b"\n", MEDIA_TYPE, key_hint, certificates)

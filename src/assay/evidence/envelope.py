@@ -1,4 +1,4 @@
-"""DSSE envelopes (secure-systems-lab/dsse v1.0): bytes, their type, and signatures over both. Proves nothing by itself."""
+"""DSSE envelopes (secure-systems-lab/dsse v1.0): bytes, their type, signatures over both. Proves nothing by itself."""
 
 from __future__ import annotations
 

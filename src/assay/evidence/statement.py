@@ -58,7 +58,12 @@ class Statement:
                 item["annotations"] = dict(subject.annotations)
             subjects.append(item)
         return strict_json.dumps(
-            {"_type": V1, "subject": subjects, "predicateType": self.predicate_type, "predicate": self.predicate}
+            {
+                "_type": V1,
+                "subject": subjects,
+                "predicateType": self.predicate_type,
+                "predicate": self.predicate,
+            }
         )
 
 

@@ -1,7 +1,7 @@
 """What the predicate types share: resource descriptors, digest sets and times, as in-toto defines them.
 
-Source: in-toto/attestation, spec/v1/{resource_descriptor,digest_set,field_types}.md. Unknown fields are ignored when
-reading, as the specification demands. Nothing here decides whether a statement is true.
+Source: in-toto/attestation, spec/v1/{resource_descriptor,digest_set,field_types}.md. Unknown fields are
+ignored when reading, as the specification demands. Nothing here decides whether a statement is true.
 """
 
 from __future__ import annotations
@@ -21,11 +21,21 @@ Time = Annotated[datetime, Meta(tz=True)]
 DigestSet = dict[str, Text]
 """Algorithm to lower-case hex."""
 
-_HEX = {"sha256": 64, "sha384": 96, "sha512": 128, "sha3_256": 64, "sha3_384": 96, "sha3_512": 128, "blake3": 64}
+_HEX = {
+    "sha256": 64,
+    "sha384": 96,
+    "sha512": 128,
+    "sha3_256": 64,
+    "sha3_384": 96,
+    "sha3_512": 128,
+    "blake3": 64,
+}
 
 
 def check_digests(digests: DigestSet, place: str) -> None:
-    """Raise ``ValueError`` for an empty set, or a digest whose algorithm is known and whose form is not its own."""
+    """Raise ``ValueError`` for an empty set, or a digest whose algorithm is known and whose form is not its
+    own.
+    """
     if not digests:
         raise ValueError(f"{place} is empty")
     for algorithm, value in digests.items():

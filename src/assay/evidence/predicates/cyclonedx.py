@@ -1,8 +1,10 @@
-"""CycloneDX as assay writes it (1.6) and reads it (1.3 to 1.6): the typed document, and the list of files inside it.
+"""CycloneDX as assay writes it (1.6) and reads it (1.3 to 1.6): the typed document, and the list of files
+inside it.
 
-`claimed_manifest` is the verifier's way from a signed bill of materials back to the exact manifest; it must never
-repair what it reads. This module is imported by every verification, so it imports nothing heavy.
-Source: ECMA-424 / CycloneDX 1.6 JSON schema; the predicate is the document itself (in-toto spec/predicates/cyclonedx.md).
+`claimed_manifest` is the verifier's way from a signed bill of materials back to the exact manifest; it must
+never repair what it reads. This module is imported by every verification, so it imports nothing heavy.
+Source: ECMA-424 / CycloneDX 1.6 JSON schema; the predicate is the document itself (in-toto
+spec/predicates/cyclonedx.md).
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from msgspec import Meta, Struct, field
 from assay.errors import DocumentError
 from assay.targets.interface import DIGEST, SEGMENT, Manifest, Resource
 
-TYPE = "https://cyclonedx.org/bom"
+PREDICATE_TYPE = "https://cyclonedx.org/bom"
 VERSIONED = tuple(f"https://cyclonedx.org/bom/v1.{minor}" for minor in (3, 4, 5, 6))
 """What the specification's examples and other tools write; read, never written."""
 
@@ -29,7 +31,9 @@ SEGMENTS = "assay:blake3:segments"
 FILES = "assay:files"
 """Property of the main component: how many file components there are."""
 CONTENTS = "assay:contents"
-"""Property of the main component: hex of `Manifest.contents`, which makes the list of files complete or refused."""
+"""Property of the main component: hex of `Manifest.contents`, which makes the list of files complete or
+refused.
+"""
 SINGLE = "assay:single"
 """Property of the main component, ``true`` when the target is one file."""
 
@@ -287,7 +291,8 @@ _T = TypeVar("_T")
 
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,17}")
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
-_UNSAFE = re.compile(r"[\x00-\x1f\x7f]")
+_UNSAFE = re.compile("[\x00-\x1f\x7f-\x9f\\\\\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""The same characters that no target may have in a name: they make it mean two things."""
 
 
 def parse(bom: Mapping[str, Any] | Document) -> Document:
@@ -330,8 +335,9 @@ def manifest_properties(manifest: Manifest) -> list[Property]:
 def claimed_manifest(bom: Mapping[str, Any] | Document) -> Manifest:
     """The manifest that a bill of materials was written from, exactly.
 
-    Raises `DocumentError` when the document does not list every file with size and SHA-256 (a bill that another tool
-    wrote, or one whose list was altered). File components are taken from the top level only, in any order.
+    Raises `DocumentError` when the document does not list every file with size and SHA-256 (a bill that
+    another tool wrote, or one whose list was altered). File components are taken from the top level only, in
+    any order.
     """
     document = parse(bom)
     main = document.metadata.component if document.metadata else None
@@ -393,7 +399,9 @@ def _manifest(listed: Sequence[Component], *, single: bool) -> Manifest:
             if i in segments:
                 raise DocumentError(f"file {name[:200]!r} has both a BLAKE3 hash and segments")
             if size > SEGMENT:
-                raise DocumentError(f"file {name[:200]!r}: a file of {size} bytes needs {SEGMENTS}, not a BLAKE3 hash")
+                raise DocumentError(
+                    f"file {name[:200]!r}: a file of {size} bytes needs {SEGMENTS}, not a BLAKE3 hash"
+                )
         elif i in segments:
             blake3.append("00" * DIGEST)
             if size <= SEGMENT or len(segments[i]) != -(-size // SEGMENT) * DIGEST:

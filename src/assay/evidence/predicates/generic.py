@@ -14,7 +14,7 @@ GENERIC = "https://assay.dev/generic/v0.1"
 
 
 class Evaluation(Predicate, frozen=True, kw_only=True):
-    """How the subject, a model, did on a data set. All metrics are as the evaluation wrote them, unrounded."""
+    """How the subject, a model, did on a data set. Metrics are as the evaluation wrote them."""
 
     dataset: ResourceDescriptor | Text
     """What it was evaluated on: a descriptor with digests, or at least a name."""
@@ -32,7 +32,9 @@ class Evaluation(Predicate, frozen=True, kw_only=True):
     """What evaluated, with its version."""
 
     def check(self) -> None:
-        """A metric that is not a number cannot be compared with a threshold, whichever way the comparison is written."""
+        """A metric that is not a number cannot be compared with a threshold, whichever way the comparison is
+        written.
+        """
         for name, value in self.metrics.items():
             if not math.isfinite(value):
                 raise ValueError(f"the metric {name[:100]!r} is not finite")

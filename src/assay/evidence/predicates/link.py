@@ -1,4 +1,7 @@
-"""Link v0.3: a step ran, with these materials; its products are the subjects (in-toto/attestation, spec/predicates/link.md)."""
+"""Link v0.3: a step ran, with these materials; its products are the subjects.
+
+Source: in-toto/attestation, spec/predicates/link.md.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Any
 
 from assay.evidence.predicates.common import Predicate, ResourceDescriptor, Text
 
-TYPE = "https://in-toto.io/attestation/link/v0.3"
+PREDICATE_TYPE = "https://in-toto.io/attestation/link/v0.3"
 
 
 class Link(Predicate, frozen=True, kw_only=True):

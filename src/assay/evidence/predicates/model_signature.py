@@ -1,14 +1,17 @@
-"""OpenSSF Model Signing v1.0: the files of a model with their digests (ossf/model-signing-spec, schemas/v1.0)."""
+"""OpenSSF Model Signing v1.0: the files of a model with their digests (ossf/model-signing-spec,
+schemas/v1.0).
+"""
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from assay.evidence.predicates.common import Predicate, Text
 
-TYPE = "https://model_signing/signature/v1.0"
+PREDICATE_TYPE = "https://model_signing/signature/v1.0"
 
 
 class Resource(Predicate, frozen=True, kw_only=True):
@@ -48,5 +51,5 @@ class ModelSignature(Predicate, frozen=True, kw_only=True, forbid_unknown_fields
     def check(self) -> None:
         """Order and uniqueness are what makes the root digest mean one list only."""
         names = [item.name for item in self.resources]
-        if any(a >= b for a, b in zip(names, names[1:], strict=False)):
+        if any(a >= b for a, b in pairwise(names)):
             raise ValueError("resources are not sorted by unique name")

@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from assay.evidence.predicates.common import Predicate, Text, Time
 
-TYPE = "https://openvex.dev/ns/v0.2.0"
+PREDICATE_TYPE = "https://openvex.dev/ns/v0.2.0"
 UNVERSIONED = "https://openvex.dev/ns"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from assay.evidence.predicates.common import Predicate, ResourceDescriptor, Text, Time
 
-TYPE = "https://slsa.dev/provenance/v1"
+PREDICATE_TYPE = "https://slsa.dev/provenance/v1"
 WRITTEN_BY_WITNESS = "https://slsa.dev/provenance/v1.0"
 """What witness writes instead; read, never written."""
 

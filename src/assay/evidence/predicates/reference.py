@@ -1,4 +1,7 @@
-"""Reference v0.1: where further documents about the subject can be had (in-toto/attestation, spec/predicates/reference.md)."""
+"""Reference v0.1: where further documents about the subject can be had.
+
+Source: in-toto/attestation, spec/predicates/reference.md.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from msgspec import Meta
 
 from assay.evidence.predicates.common import Predicate, ResourceDescriptor, Text
 
-TYPE = "https://in-toto.io/attestation/reference/v0.1"
+PREDICATE_TYPE = "https://in-toto.io/attestation/reference/v0.1"
 
 
 class Attester(Predicate, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from assay.evidence.predicates.common import Predicate, Text
 
-TYPE = "https://in-toto.io/attestation/release/v0.1"
+PREDICATE_TYPE = "https://in-toto.io/attestation/release/v0.1"
 NEXT = "https://in-toto.io/attestation/release/v0.2"
 
 

@@ -1,4 +1,7 @@
-"""Runtime trace v0.1: what a monitor saw a process do (in-toto/attestation, spec/predicates/runtime-trace.md)."""
+"""Runtime trace v0.1: what a monitor saw a process do.
+
+Source: in-toto/attestation, spec/predicates/runtime-trace.md.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Any
 
 from assay.evidence.predicates.common import Predicate, ResourceDescriptor, Text, Time
 
-TYPE = "https://in-toto.io/attestation/runtime-trace/v0.1"
+PREDICATE_TYPE = "https://in-toto.io/attestation/runtime-trace/v0.1"
 
 
 class Monitor(Predicate, frozen=True, kw_only=True):

@@ -1,4 +1,6 @@
-"""SARIF 2.1.0: results of a static analysis, of any tool (OASIS, sarif-v2.1.0-os). The predicate is the log itself."""
+"""SARIF 2.1.0: results of a static analysis, of any tool (OASIS, sarif-v2.1.0-os). The predicate is the log
+itself.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,7 @@ from msgspec import Meta
 
 from assay.evidence.predicates.common import Predicate, Text
 
-TYPE = "http://docs.oasis-open.org/sarif/sarif/2.1.0"
+PREDICATE_TYPE = "http://docs.oasis-open.org/sarif/sarif/2.1.0"
 
 
 class Component(Predicate, frozen=True, kw_only=True):

@@ -1,4 +1,7 @@
-"""Software supply chain attribute integrity v0.3: attributes and the evidence for them (in-toto/attestation, spec/predicates/scai.md)."""
+"""Software supply chain attribute integrity v0.3: attributes and the evidence for them.
+
+Source: in-toto/attestation, spec/predicates/scai.md.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from msgspec import Meta
 
 from assay.evidence.predicates.common import Predicate, ResourceDescriptor, Text
 
-TYPE = "https://in-toto.io/attestation/scai/v0.3"
+PREDICATE_TYPE = "https://in-toto.io/attestation/scai/v0.3"
 
 
 class Attribute(Predicate, frozen=True, kw_only=True):

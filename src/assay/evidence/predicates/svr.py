@@ -1,10 +1,13 @@
-"""Simple verification result v0.2: properties that a verifier found to hold (in-toto/attestation, spec/predicates/svr.md)."""
+"""Simple verification result v0.2: properties that a verifier found to hold.
+
+Source: in-toto/attestation, spec/predicates/svr.md.
+"""
 
 from __future__ import annotations
 
 from assay.evidence.predicates.common import Predicate, ResourceDescriptor, Text, Time
 
-TYPE = "https://in-toto.io/attestation/svr/v0.2"
+PREDICATE_TYPE = "https://in-toto.io/attestation/svr/v0.2"
 
 
 class Verifier(Predicate, frozen=True, kw_only=True):

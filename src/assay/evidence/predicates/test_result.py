@@ -1,4 +1,7 @@
-"""Test result v0.1: which tests passed, warned and failed (in-toto/attestation, spec/predicates/test-result.md)."""
+"""Test result v0.1: which tests passed, warned and failed.
+
+Source: in-toto/attestation, spec/predicates/test-result.md.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Literal
 
 from assay.evidence.predicates.common import Predicate, ResourceDescriptor
 
-TYPE = "https://in-toto.io/attestation/test-result/v0.1"
+PREDICATE_TYPE = "https://in-toto.io/attestation/test-result/v0.1"
 
 
 class TestResult(Predicate, frozen=True, kw_only=True):

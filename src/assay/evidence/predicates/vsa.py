@@ -1,4 +1,7 @@
-"""Verification summary v1: somebody verified an artifact against a policy (slsa-framework/slsa, spec/v1.1/verification_summary.md)."""
+"""Verification summary v1: somebody verified an artifact against a policy.
+
+Source: slsa-framework/slsa, spec/v1.1/verification_summary.md.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Literal
 
 from assay.evidence.predicates.common import DigestSet, Predicate, Text, Time, check_digests
 
-TYPE = "https://slsa.dev/verification_summary/v1"
+PREDICATE_TYPE = "https://slsa.dev/verification_summary/v1"
 
 
 class Verifier(Predicate, frozen=True, kw_only=True):

@@ -1,4 +1,7 @@
-"""Vulnerability scan v0.2: what a scanner found (in-toto/attestation, spec/predicates/vuln.md)."""
+"""Vulnerability scan v0.2: what a scanner found.
+
+Source: in-toto/attestation, spec/predicates/vuln.md.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from typing import Any
 
 from assay.evidence.predicates.common import Predicate, Text, Time
 
-TYPE = "https://in-toto.io/attestation/vulns/v0.2"
+PREDICATE_TYPE = "https://in-toto.io/attestation/vulns/v0.2"
 
 
 class Database(Predicate, frozen=True, kw_only=True):

@@ -120,9 +120,7 @@ def _verifier(authorities: tuple[x509.Certificate, ...], now: datetime) -> verif
     )
 
 
-def _is_authority(
-    policy: verification.Policy, certificate: x509.Certificate, value: x509.BasicConstraints
-) -> None:
+def _is_authority(policy: verification.Policy, certificate: x509.Certificate, value: x509.BasicConstraints) -> None:
     if not value.ca:
         raise ValueError("not a certificate authority")
 

@@ -44,7 +44,10 @@ class KeyAnchor:
         from cryptography.hazmat.primitives.asymmetric import ec
 
         envelope = bundle.envelope
-        if not isinstance(self.key.key, ec.EllipticCurvePublicKey) or b"model_signing/Digests/v0.1" not in envelope.payload:
+        if (
+            not isinstance(self.key.key, ec.EllipticCurvePublicKey)
+            or b"model_signing/Digests/v0.1" not in envelope.payload
+        ):
             return False
         text = f"DSSEV1 {len(IN_TOTO)} {IN_TOTO} {len(envelope.payload)} {envelope.payload!r}"
         for signature in envelope.signatures:

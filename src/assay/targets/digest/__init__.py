@@ -1,0 +1,1 @@
+"""The digest engine: how bytes become the columns of a manifest. It knows files and nothing of evidence."""

@@ -1,0 +1,60 @@
+# Two commands for a newcomer: make demo, make test. Everything they need goes into .venv, from locked requirements.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# The project itself is installed last and without its dependencies: those come from the lock files, checked by hash.
+INSTALL = $(PIP) install --quiet --require-hashes -r $< && $(PIP) install --quiet --no-deps --no-build-isolation -e .
+
+.PHONY: demo test lint format bench docs lock clean help
+
+help:
+	@echo "make demo    train, attest, verify and catch a tampered model, in one minute"
+	@echo "make test    run the tests"
+	@echo "make lint    ruff, mypy, import-linter"
+	@echo "make bench   measure beside the peers and write docs/performance.md"
+	@echo "make lock    resolve the lock files under requirements/ anew"
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: requirements/demo.txt pyproject.toml | $(VENV)/bin/python
+	$(INSTALL)
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.txt pyproject.toml | $(VENV)/bin/python
+	$(INSTALL)
+	@touch $@ $(VENV)/.demo
+
+demo: $(VENV)/.demo
+	$(BIN)/python examples/demo/run.py
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python tools/check_repository.py
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.dev
+	$(BIN)/python bench/digest.py
+	$(BIN)/python bench/table.py
+
+# No index address may stand in a lock file: whoever installs decides where from, the hashes decide what.
+LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+	--no-emit-package assay pyproject.toml
+lock: $(VENV)/.dev
+	$(LOCK) -o requirements/base.txt
+	$(LOCK) --all-extras -o requirements/all.txt
+	$(LOCK) --group demo -o requirements/demo.txt
+	$(LOCK) --all-extras --group dev -o requirements/dev.txt
+
+clean:
+	rm -rf $(VENV) demo-run dist .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis

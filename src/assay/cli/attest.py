@@ -1,0 +1,48 @@
+"""`assay attest TARGET --type TYPE --predicate FILE`."""
+
+from __future__ import annotations
+
+import argparse
+
+from assay.cli import flags, printing
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The command's flags."""
+    flags.target(parser)
+    parser.add_argument("--predicate", required=True, metavar="FILE", help="the report: SARIF, JUnit, an evaluation, …")
+    parser.add_argument("--type", metavar="TYPE", help="predicate type: a URI or a short name (default: by the report)")
+    flags.signing(parser)
+    flags.reading(parser)
+    flags.evidence(parser)
+    flags.output(parser)
+    parser.set_defaults(run=run)
+
+
+def run(parsed: argparse.Namespace) -> int:
+    """Attest."""
+    from assay.api.attesting import attest
+    from assay.cli.sign import summary
+    from assay.config import load
+
+    made = attest(
+        parsed.target,
+        parsed.predicate,
+        type=parsed.type,
+        signer_choice=flags.sign_with(parsed),
+        directory=parsed.directory,
+        options=flags.options(parsed, "reading"),
+        labels=flags.labels(parsed),
+        config=load(parsed.config),
+        identify=parsed.identify,
+    )
+    if parsed.output_file:
+        printing.document(made.bundle, parsed.output_file)
+    if parsed.json:
+        printing.as_json(summary(made))
+    elif not parsed.quiet:
+        printing.line(f"attested {made.reference}: {made.predicate_type}")
+        printing.line(f"  by        {made.by}")
+        printing.line(f"  contents  sha256:{made.contents}")
+        printing.line(f"  evidence  {(made.entry or '')[:12]} in {made.store}")
+    return 0

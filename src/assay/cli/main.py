@@ -1,0 +1,72 @@
+"""The entry point. A command's module is imported when that command is called: starting must cost nothing."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import assay
+from assay.errors import AssayError
+
+COMMANDS = {
+    "bom": "what is in a target: a bill of materials, signed with -o attest",
+    "sign": "sign a model (OpenSSF Model Signing)",
+    "attest": "turn a report about a target into signed evidence",
+    "verify": "check that a target is exactly what somebody trusted signed",
+    "evidence": "look into and look after the evidence store",
+    "keys": "make and show signing keys",
+    "doctor": "what works here, and what is missing for what",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the return value is the exit code: 0 accepted, 1 rejected, 2 wrong usage, 3 could not decide."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _run(arguments)
+    except AssayError as error:
+        print(f"assay: {printable(str(error))}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("assay: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output went away; Python would complain once more while flushing at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 2
+    except MemoryError:
+        print("assay: not enough memory for this input", file=sys.stderr)
+        return 2
+    except OSError as error:
+        name = f"{error.filename!r}: " if error.filename else ""
+        print(f"assay: {name}{error.strerror or error}", file=sys.stderr)
+        return 2
+    except RecursionError:
+        print("assay: the input is nested too deeply", file=sys.stderr)
+        return 2
+
+
+def _run(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        prog="assay",
+        description="Signed evidence for machine-learning pipelines.",
+        epilog="assay COMMAND --help explains a command. Exit codes: 0 accepted, 1 rejected, 2 wrong usage or "
+        "unreadable input, 3 could not decide.",
+    )
+    parser.add_argument("--version", action="version", version=f"assay {assay.__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, summary in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
+        if name == chosen:  # the others are listed by name only, their modules stay unimported
+            import_module(f"assay.cli.{name}").configure(command)
+    parsed = parser.parse_args(arguments)
+    return int(parsed.run(parsed))
+
+
+def printable(text: str) -> str:
+    """Text that cannot steer a terminal: a name in a document may hold escape sequences."""
+    return "".join(char if char.isprintable() or char == "\n" else f"\\x{ord(char):02x}" for char in text)

@@ -1,0 +1,256 @@
+"""Running a plan's units on many cores: forked processes where that is safe, threads elsewhere.
+
+Processes win for small files (threads wait for the interpreter's lock at every system call). A child must never run
+anything of its parent: no exit handlers, no flushing of inherited buffers. No failure may hang or leave a zombie.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import struct
+import threading
+import time
+from queue import Empty, SimpleQueue
+
+from assay.errors import AssayError, ChangedError, TargetError
+from assay.targets.digest.plan import Plan, Table
+from assay.targets.digest.worker import Failed, Worker, failure
+from assay.targets.interface import Progress
+
+_POLL = 0.1
+"""Seconds between two reports of progress."""
+
+_TOKEN = struct.Struct("<I")
+"""The number of a unit, on its way to whichever worker is free."""
+
+_REPORT = struct.Struct("<iiq240s")
+"""Worker, outcome, position, text; shorter than PIPE_BUF, so that one write is one report."""
+
+_OK, _FAILED, _CRASHED = range(3)
+_CODE_SHIFT = 8
+
+
+def run_inline(plan: Plan, table: Table, progress: Progress | None, *, identities: bool) -> None:
+    """All units in this thread: for so little work that starting anything would cost more."""
+    worker = Worker(plan, table, 0, identities=identities, stopped=bool)
+    try:
+        for unit in plan.units:
+            worker.run(unit)
+            if progress is not None:
+                progress(table.done(), plan.total)
+    except Failed as error:
+        raise failure(plan, error) from None
+    finally:
+        worker.close()
+
+
+def run_threads(
+    plan: Plan, table: Table, workers: int, progress: Progress | None, *, identities: bool
+) -> None:
+    """Units over threads. Every thread has ended when this returns or raises."""
+    stop = threading.Event()
+    ended: SimpleQueue[BaseException | None] = SimpleQueue()
+    units = iter(plan.units)
+    lock = threading.Lock()
+
+    def work(number: int) -> None:
+        try:
+            worker = Worker(plan, table, number, identities=identities, stopped=stop.is_set)
+            try:
+                while True:
+                    with lock:
+                        unit = next(units, None)
+                    if unit is None:
+                        break
+                    worker.run(unit)
+            finally:
+                worker.close()
+        except BaseException as error:
+            ended.put(error)
+        else:
+            ended.put(None)
+
+    threads = [threading.Thread(target=work, args=(k,), name=f"assay-digest-{k}") for k in range(workers)]
+    started: list[threading.Thread] = []
+    try:
+        for thread in threads:
+            thread.start()
+            started.append(thread)
+        waiting = len(threads)
+        while waiting:
+            try:
+                error = ended.get(timeout=_POLL)
+            except Empty:
+                pass
+            else:
+                waiting -= 1
+                if isinstance(error, Failed):
+                    raise failure(plan, error)
+                if error is not None:
+                    raise error
+            if progress is not None:
+                progress(table.done(), plan.total)
+    finally:
+        stop.set()
+        for thread in started:
+            thread.join()
+
+
+def can_fork() -> bool:
+    """Whether this process has a single thread: a fork of more would copy their locks, held for ever."""
+    if not hasattr(os, "fork") or threading.active_count() != 1:
+        return False
+    for _ in range(3):
+        try:
+            if len(os.listdir("/proc/self/task")) == 1:
+                return True
+        except OSError:
+            return False
+        time.sleep(0.001)  # a joined thread may still be on its way out of the kernel
+    return False
+
+
+def run_forked(
+    plan: Plan, table: Table, workers: int, progress: Progress | None, *, identities: bool
+) -> None:
+    """Units over forked processes. Every child has ended and been waited for when this returns or raises."""
+    work_r, work_w = os.pipe()
+    report_r, report_w = os.pipe()
+    os.set_blocking(work_w, False)
+    children: list[int] = []
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        parent = os.getpid()
+        gc.freeze()  # a collection in a child would write to, and so copy, every page of the parent's objects
+        for number in range(workers):
+            child = os.fork()
+            if not child:
+                _child(plan, table, number, parent, (work_r, work_w, report_r, report_w), masked, identities)
+            children.append(child)
+        gc.unfreeze()
+        os.close(report_w)
+        report_w = -1
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+        finished = _feed(plan, table, work_w, report_r, progress)
+        if len(finished) != workers:
+            raise _died(plan, table, children, finished)
+    finally:
+        for child in children:
+            _kill(child)
+        for descriptor in (work_r, work_w, report_r, report_w):
+            if descriptor >= 0:
+                os.close(descriptor)
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+
+
+def _feed(plan: Plan, table: Table, work: int, reports: int, progress: Progress | None) -> set[int]:
+    """Hand out the units until every worker is gone; the numbers of those that reported a good end."""
+    import select
+
+    finished: set[int] = set()
+    sent, count = 0, len(plan.units)
+    pending = b""
+    poll = select.poll()
+    poll.register(reports, select.POLLIN)
+    poll.register(work, select.POLLOUT)
+    while True:
+        for descriptor, _ in poll.poll(_POLL * 1000):
+            if descriptor == work:
+                upto = min(sent + 256, count)
+                try:
+                    os.write(
+                        work, b"".join(map(_TOKEN.pack, range(sent, upto)))
+                    )  # <= PIPE_BUF: all or nothing
+                    sent = upto
+                except BlockingIOError:
+                    pass
+                except BrokenPipeError:
+                    sent = count  # nobody is left; their reports say why
+                if sent == count:
+                    poll.unregister(work)
+                    os.dup2(reports, work)  # closes the pipe, and keeps the number for the caller to close
+                continue
+            data = os.read(reports, 65536)
+            if not data:
+                return finished
+            pending += data
+            while len(pending) >= _REPORT.size:
+                number, outcome, position, text = _REPORT.unpack(pending[: _REPORT.size])
+                pending = pending[_REPORT.size :]
+                if outcome == _OK:
+                    finished.add(number)
+                elif outcome == _CRASHED:
+                    name = plan.listing.names[table.position(number)]
+                    why = text.rstrip(b"\0").decode("utf-8", "replace")
+                    raise TargetError(f"reading at {name!r} failed: {why}")
+                else:
+                    raise failure(plan, Failed(position, outcome >> _CODE_SHIFT))
+        if progress is not None:
+            progress(table.done(), plan.total)
+
+
+def _died(plan: Plan, table: Table, children: list[int], finished: set[int]) -> TargetError:
+    """The error for workers that ended without a report."""
+    number = min(set(range(len(children))) - finished)
+    name = plan.listing.names[table.position(number)]
+    try:
+        _, status = os.waitpid(children[number], 0)
+    except ChildProcessError:  # the program ignores SIGCHLD, so the kernel has forgotten how it ended
+        return TargetError(f"a worker died while it was reading at {name!r}")
+    children.remove(children[number])
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        if number == signal.SIGBUS:
+            return ChangedError(f"{name!r} became shorter while it was read")
+        return TargetError(
+            f"a worker was killed by signal {number} ({signal.strsignal(number)}) while it was reading at {name!r}",
+            hint="if memory was short, try fewer workers",
+        )
+    return TargetError(f"a worker died while it was reading at {name!r}")
+
+
+def _kill(child: int) -> None:
+    try:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass
+
+
+def _child(
+    plan: Plan,
+    table: Table,
+    number: int,
+    parent: int,
+    pipes: tuple[int, int, int, int],
+    masked: set[int | signal.Signals],
+    identities: bool,
+) -> None:
+    """A worker's whole life. Never returns, and never runs anything that the parent has registered."""
+    work_r, work_w, report_r, report_w = pipes
+    position, outcome, text = 0, _CRASHED, ""
+    try:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+        os.close(work_w)
+        os.close(report_r)
+        worker = Worker(plan, table, number, identities=identities, stopped=bool)
+        while token := os.read(work_r, _TOKEN.size):
+            worker.run(plan.units[_TOKEN.unpack(token)[0]])
+            if os.getppid() != parent:
+                os._exit(1)  # nobody waits for the rest
+        outcome = _OK
+    except Failed as error:
+        outcome, position = _FAILED | error.code << _CODE_SHIFT, error.position
+    except AssayError as error:
+        text = error.message
+    except BaseException as error:
+        text = f"{type(error).__name__}: {error}"
+    finally:
+        try:
+            os.write(report_w, _REPORT.pack(number, outcome, position, text.encode("utf-8", "replace")[:240]))
+        finally:
+            os._exit(0 if outcome == _OK else 1)

@@ -1,0 +1,121 @@
+"""Git LFS: telling pointers from content, and finding the content that a pointer stands for.
+
+Content counts only when its SHA-256 is the pointer's oid, wherever it was found; the digest engine's result is held
+against the oid by the git target. Nothing here may be taken for content because of its name or place.
+Source: the git-lfs project's ``docs/spec.md`` (pointers) and ``docs/api/batch.md``, ``basic-transfers.md``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from assay.errors import TargetError
+from assay.targets.names import shown
+
+POINTER_LIMIT = 1024
+"""Bytes; a pointer is shorter (specification, "The Pointer")."""
+
+_POINTER = re.compile(
+    rb"version https://git-lfs\.github\.com/spec/v1\n"
+    rb"(?P<extensions>(?:ext-[0-9]-[A-Za-z0-9.-]+ sha256:[0-9a-f]{64}\n)*)"
+    rb"oid sha256:(?P<oid>[0-9a-f]{64})\n"
+    rb"size (?P<size>0|[1-9][0-9]{0,17})\n"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What stands in the repository in place of a large file."""
+
+    oid: str
+    """SHA-256 of the content, 64 lower-case hex digits."""
+    size: int
+    """Bytes of the content."""
+    extended: bool = False
+    """Written by an LFS extension: a program would have to run to get the file from the object."""
+
+
+def parse_pointer(data: bytes) -> Pointer | None:
+    """The pointer that ``data`` is, or None where it is not exactly one and so is content like any other."""
+    if len(data) >= POINTER_LIMIT:
+        return None
+    found = _POINTER.fullmatch(data)
+    if found is None:
+        return None
+    return Pointer(found["oid"].decode(), int(found["size"]), bool(found["extensions"]))
+
+
+def resembles_pointer(data: bytes) -> bool:
+    """Whether ``data`` starts like a pointer: git-lfs may read it as one even where `parse_pointer` does not."""
+    return len(data) < POINTER_LIMIT and data.lstrip().startswith(b"version https://git-lfs.github.com/spec/")
+
+
+def object_path(store: str, oid: str) -> str:
+    """Where an object lies in a store (the ``lfs/objects`` folder of a git folder, or our cache)."""
+    return os.path.join(store, oid[:2], oid[2:4], oid)
+
+
+def find_content(
+    pointers: Mapping[str, Pointer], stores: Sequence[str], worktree: str | None
+) -> dict[str, str]:
+    """Absolute path of the content by name, for those pointers that have any on this disk.
+
+    A store's object must have the pointer's size, else it is damaged (`TargetError`). A worktree's file only counts
+    as a candidate when its size fits, since it may be an edited one; the digests decide about both.
+    """
+    found: dict[str, str] = {}
+    for name, pointer in pointers.items():
+        if pointer.extended:
+            raise TargetError(
+                f"{shown(name)} was stored by a Git LFS extension, a program that would have to run to read it",
+                hint="attest the folder of a checkout instead: dir:PATH",
+            )
+        for store in stores:
+            path = object_path(store, pointer.oid)
+            size = _regular_size(path)
+            if size is None:
+                continue
+            if size != pointer.size:
+                raise TargetError(
+                    f"the Git LFS object of {shown(name)} has {size} bytes instead of {pointer.size}",
+                    hint=f"remove {shown(path)} and run git lfs pull",
+                )
+            found[name] = os.path.realpath(path)
+            break
+        else:
+            path = os.path.join(worktree, name) if worktree else ""
+            if path and _regular_size(path) == pointer.size:
+                found[name] = os.path.realpath(path)
+    return found
+
+
+def check_content(name: str, pointer: Pointer, path: str, sha256: bytes) -> None:
+    """Raise `TargetError` unless ``sha256`` of the content found at ``path`` is the pointer's oid."""
+    if sha256.hex() != pointer.oid:
+        raise TargetError(
+            f"the content of {shown(name)} at {shown(path)} is not the one that its Git LFS pointer names",
+            hint="remove it and run git lfs pull; the pointer's oid is " + pointer.oid,
+        )
+
+
+def unresolved(missing: Sequence[str], why: str | None = None) -> TargetError:
+    """The error that names pointers without content."""
+    few = ", ".join(shown(name) for name in sorted(missing)[:5])
+    more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+    what = "the Git LFS content of" if why is None else f"{why}; unresolved is the Git LFS content of"
+    return TargetError(
+        f"{what} {few}{more} is not here" if why is None else f"{what} {few}{more}",
+        hint="git lfs pull, or leave the files out with --path or --ignore",
+    )
+
+
+def _regular_size(path: str) -> int | None:
+    try:
+        found = os.lstat(path)
+    except OSError:
+        return None
+    return found.st_size if stat.S_ISREG(found.st_mode) else None
