@@ -39,7 +39,7 @@ class Authority(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class Trust(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Whose signatures count for which targets."""
 
-    targets: list[str] = ["*"]
+    targets: list[str] = msgspec.field(default_factory=lambda: ["*"])
     """Globs over ``scheme:name``; the first rule that fits a target decides."""
     keys: list[str] = []
     """Public key files (PEM)."""

@@ -46,9 +46,7 @@ class Deployment:
         return {
             "mediaType": "application/vnd.dev.sigstore.trustedroot+json;version=0.1",
             "tlogs": [self._log("PKIX_ED25519", spki(self.rekor.key.public_key()), self.rekor.log_id, valid)],
-            "certificateAuthorities": [
-                self._chain(self.fulcio.intermediate.certificate, self.fulcio.root, valid)
-            ],
+            "certificateAuthorities": [self._chain(self.fulcio.intermediate.certificate, self.fulcio.root, valid)],
             "ctlogs": [self._log("PKIX_ECDSA_P256_SHA_256", spki(self.ct.key.public_key()), ct_id, valid)],
             "timestampAuthorities": [self._chain(self.tsa.certificate, self.tsa.root, valid)],
         }

@@ -103,9 +103,7 @@ class Fulcio:
             .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key), critical=False)
             .add_extension(x509.SubjectAlternativeName([general]), critical=True)
             .add_extension(x509.UnrecognizedExtension(ISSUER, issuer.encode()), critical=False)
-            .add_extension(
-                x509.UnrecognizedExtension(ISSUER_V2, core.UTF8String(issuer).dump()), critical=False
-            )
+            .add_extension(x509.UnrecognizedExtension(ISSUER_V2, core.UTF8String(issuer).dump()), critical=False)
         )
         if promised:
             tbs = builder.sign(self.intermediate.key, hashes.SHA384()).tbs_certificate_bytes

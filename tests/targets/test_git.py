@@ -25,14 +25,9 @@ from assay.targets.interface import SEGMENT, Manifest, Options, Reference
 
 
 @pytest.fixture(autouse=True)
-def _own_configuration(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = tmp_path_factory.mktemp("home")
-    (home / ".gitconfig").write_text(
-        "[user]\nname = A\nemail = a@example.org\n[init]\ndefaultBranch = main\n[commit]\ngpgSign = false\n"
-    )
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
-    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+def _committer(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "gitconfig").write_text("[user]\nname = A\nemail = a@example.org\n[init]\ndefaultBranch = main\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
 
 
 def git(directory: Path, *arguments: str, data: bytes | None = None) -> str:
@@ -308,7 +303,7 @@ def test_links_are_refused_and_never_leave_the_tree(tmp_path: Path) -> None:
         git(repo, "commit", "-q", "-m", "l")
 
     link("x")
-    with pytest.raises(TargetError, match="'a/l' is a symbolic link"):
+    with pytest.raises(TargetError, match=r"'a/l' is a symbolic link"):
         open_(repo)
     assert list(open_(repo, ignore=("l",)).names) == ["a/x"]
     assert list(open_(repo, paths=("a/x",)).names) == ["a/x"]
@@ -377,7 +372,7 @@ def test_forged_objects_are_noticed(repo: Path) -> None:
     original = (repo / ".git" / "objects" / blob[:2] / blob[2:]).read_bytes()
     _replace_object(repo, blob, b"blob", b"[]")
     with open_(repo) as target:
-        with pytest.raises(TargetError, match="'config.json' is not what its id says"):
+        with pytest.raises(TargetError, match=r"'config.json' is not what its id says"):
             target.manifest()
         with pytest.raises(TargetError, match="is not what its id says"):
             target.open("config.json")
@@ -393,7 +388,7 @@ def test_forged_objects_are_noticed(repo: Path) -> None:
 def test_missing_objects_are_named(repo: Path) -> None:
     blob = git(repo, "rev-parse", "HEAD:weights/b.bin")
     (repo / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
-    with pytest.raises(TargetError, match="lacks the object of 'weights/b.bin'"):
+    with pytest.raises(TargetError, match=r"lacks the object of 'weights/b.bin'"):
         open_(repo)
     assert list(open_(repo, paths=("config.json",)).names) == ["config.json"]
 
@@ -433,9 +428,7 @@ def test_the_repository_configuration_starts_no_program(repo: Path, tmp_path: Pa
     assert not (tmp_path / "ran").exists()
 
 
-def test_variables_of_an_outer_git_do_not_mislead(
-    repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_variables_of_an_outer_git_do_not_mislead(repo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = read(repo)
     other = make(tmp_path / "other", {"f": b"1"})
     for key, value in (

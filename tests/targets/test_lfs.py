@@ -31,11 +31,9 @@ def pointer_of(data: bytes) -> bytes:
 
 
 @pytest.fixture(autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = tmp_path_factory.mktemp("home")
-    (home / ".gitconfig").write_text("[user]\nname = A\nemail = a@example.org\n[init]\ndefaultBranch = main\n")
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(home / "cache"))
+def _committer(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "gitconfig").write_text("[user]\nname = A\nemail = a@example.org\n[init]\ndefaultBranch = main\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / "gitconfig"))
     for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
@@ -135,7 +133,7 @@ def test_a_damaged_store_object_is_an_error(repo: Path) -> None:
         path = keep(repo / ".git" / "lfs" / "objects", data)
     path.write_bytes(b"tiny!")  # sub/small.bin's size
     with open_git(Reference("git", str(repo)), Options()) as target:
-        with pytest.raises(TargetError, match="'sub/small.bin'"):
+        with pytest.raises(TargetError, match=r"'sub/small.bin'"):
             target.manifest()
     path.write_bytes(b"longer than it was")
     with pytest.raises(TargetError, match=r"'sub/small.bin' has 18 bytes instead of 5"):
@@ -302,9 +300,7 @@ def test_an_object_that_the_server_lacks_is_named(server: tuple[str, type[Handle
     assert "\x1b" not in str(caught.value)
 
 
-def test_url_target_over_http_with_lfs(
-    repo: Path, tmp_path: Path, server: tuple[str, type[Handler]]
-) -> None:
+def test_url_target_over_http_with_lfs(repo: Path, tmp_path: Path, server: tuple[str, type[Handler]]) -> None:
     """git over dumb HTTP and LFS from one host, then again without asking the LFS server."""
     url, handler = server
     base = url.removesuffix("/info/lfs").replace("/org/", "/")

@@ -116,6 +116,8 @@ def _accepted(
     claims = first.claims
     globs = reader.paths or (claims.part if claims else ())
     names, size, algorithm = reader.compared(globs)
+    if claims:
+        names = len(set(claims.names))  # files that the signature leaves out were read but do not count as verified
     warnings = [
         f"{item.source} is newer ({item.said.get('time', 'no time stated')}) and describes other contents of "
         f"{first.subjects[0]!r}: this may be an older version"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from assay.evidence import documents, oms
+from assay.evidence import documents, oms, oms_rows
 from assay.evidence.bundle import Bundle
 from assay.evidence.claims import Claims
+from assay.evidence.envelope import IN_TOTO
 from assay.evidence.statement import Statement
 
 _CYCLONEDX = "https://cyclonedx.org/bom"
@@ -12,6 +13,10 @@ _CYCLONEDX = "https://cyclonedx.org/bom"
 
 def read(bundle: Bundle, what: str) -> tuple[Statement, Claims | None]:
     """The statement, and the files it lists where it lists them. Raises `DocumentError` when it is not consistent."""
+    if len(bundle.envelope.payload) >= oms_rows.WORTH_IT and bundle.envelope.payload_type == IN_TOTO:
+        fast = oms_rows.read(bundle.envelope.payload, what)
+        if fast is not None:
+            return fast
     statement = documents.unwrap_predicate(documents.statement_of(bundle, what))
     return statement, claims(statement, what)
 

@@ -105,7 +105,7 @@ def claims(statement: Statement, what: str) -> Claims:
     )
     links = expect(serialization.get("allow_symlinks"), bool, f"{what}: allow_symlinks")
     hash_type = serialization.get("hash_type")
-    if hash_type not in _ALGORITHMS:
+    if not isinstance(hash_type, str) or hash_type not in _ALGORITHMS:
         raise DocumentError(f"{what}: hash_type {str(hash_type)[:40]!r} is unknown")
     if method == "shards":
         ranges = _shards(names, [bytes.fromhex(value) for value in hexes], algorithm, serialization, what)
@@ -117,8 +117,7 @@ def claims(statement: Statement, what: str) -> Claims:
     anonymous = names == ["."]  # what the reference implementation calls a model that is one file
     if anonymous:
         names = [statement.subjects[0].name or "model"]
-    else:
-        check_names(names, what)
+    check_names(names, what)
     order = _order(names, what)
     if order is not None:
         names, hexes, resources = ([column[i] for i in order] for column in (names, hexes, resources))
@@ -210,10 +209,10 @@ def _manifest(names: list[str], sha256: bytes, rows: list[Any], what: str, *, si
     except KeyError:
         return Manifest(names, sizes, sha256, b"", single=single)
     try:
-        text = "".join(column)
+        text, widths = "".join(column), set(map(len, column))
     except TypeError:
-        text = "x"
-    if set(map(len, column)) != {64} or not _HEX.fullmatch(text):
+        text, widths = "", set()
+    if widths != {64} or not _HEX.fullmatch(text):
         raise DocumentError(f"{what}: a blake3 annotation is not 64 digits of lower-case hex")
     return Manifest(names, sizes, sha256, bytes.fromhex(text), segments, single)
 
@@ -237,6 +236,8 @@ def _shards(
     ranges: list[Range] = []
     last: tuple[list[str], int] = ([], -1)
     base = algorithm.split("-sharded-")[0]
+    if base != serialization.get("hash_type"):
+        raise DocumentError(f"{what}: a resource's algorithm is not that of the hash_type")
     for name, digest in zip(names, digests, strict=True):
         path, _, bounds = name.rpartition(":")
         path, _, start_text = path.rpartition(":")

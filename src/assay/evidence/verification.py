@@ -196,7 +196,7 @@ def hold(attestation: Attestation, reader: Reader, keep: Callable[[str], bool] |
         difference = replace(difference, extra=tuple(name for name in difference.extra if name not in left_out))
     matched = () if difference else (attestation.subjects[:1] or ("",))
     unsigned += tuple(target.facts.ignored)
-    return replace(attestation, difference=difference, matched=matched), list(unsigned)
+    return replace(attestation, claims=claims, difference=difference, matched=matched), list(unsigned)
 
 
 def _hides(ignored: Iterable[str], names: Sequence[str]) -> bool:

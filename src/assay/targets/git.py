@@ -11,15 +11,15 @@ import tempfile
 import threading
 from array import array
 from bisect import bisect_left
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import BinaryIO, cast
-from urllib.parse import unquote, urlsplit
 
 from assay.errors import TargetError, UndecidedError
 from assay.targets import lfs
 from assay.targets.catfile import CatFile
+from assay.targets.columns import Columns, shares
 from assay.targets.gittree import FOLDER, Contents, Tree, parse_tree, select
-from assay.targets.interface import DIGEST, Facts, Manifest, Options, Reference
+from assay.targets.interface import Facts, Manifest, Options, Reference
 from assay.targets.listing import Listing
 from assay.targets.names import base_name, is_url, shown, without_userinfo
 from assay.targets.repository import (
@@ -36,7 +36,6 @@ IN_MEMORY = 8 * 1024 * 1024
 
 _LINK_LIMIT = 4096  # PATH_MAX
 _POINTER_MINIMUM = 40  # bytes; nothing shorter can even resemble a pointer
-_REPORT = 8 * 1024 * 1024  # bytes between two calls of the progress function
 
 
 def open_git(reference: Reference, options: Options, userinfo: str | None = None) -> GitTarget:
@@ -104,9 +103,7 @@ class GitTarget:
             try:
                 return open(self._large[i][1], "rb")
             except OSError as error:
-                raise TargetError(
-                    f"the Git LFS content of {shown(name)} cannot be read: {error.strerror}"
-                ) from None
+                raise TargetError(f"the Git LFS content of {shown(name)} cannot be read: {error.strerror}") from None
         file = tempfile.SpooledTemporaryFile(max_size=IN_MEMORY)  # noqa: SIM115  (the caller closes it)
         with self._lock:
             cat = self._cat = self._cat or CatFile(self._repository)
@@ -124,38 +121,38 @@ class GitTarget:
 
     def manifest(self, *, sha256: bool = True, blake3: bool = True) -> Manifest:
         """Digest every file. Blobs are held against their object id, Git LFS content against its pointer."""
-        digests = _Digests(len(self.names), sum(self.sizes), sha256, blake3, self._options)
+        digests = Columns(len(self.names), sum(self.sizes), sha256, blake3, self._options)
         blobs = [i for i in range(len(self.names)) if i not in self._large]
         self._digest_blobs(blobs, digests)
         if self._large:
             self._digest_large(digests)
         return digests.manifest(self.names)
 
-    def _digest_blobs(self, blobs: list[int], digests: _Digests) -> None:
+    def _digest_blobs(self, blobs: list[int], digests: Columns) -> None:
         """Share the blobs among as many git processes as there are workers, neighbours together."""
         workers = min(self._options.workers or len(os.sched_getaffinity(0)), 8, len(blobs) // 16 + 1)
-        shares = _shares(blobs, self.sizes, workers)
-        if len(shares) < 2:
-            for share in shares:
+        parts = shares(blobs, self.sizes, workers)
+        if len(parts) < 2:
+            for share in parts:
                 self._digest_share(share, digests)
             return
         from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
-        with ThreadPoolExecutor(len(shares)) as pool:
-            futures = [pool.submit(self._digest_share, share, digests) for share in shares]
+        with ThreadPoolExecutor(len(parts)) as pool:
+            futures = [pool.submit(self._digest_share, share, digests) for share in parts]
             try:
                 for future in wait(futures, return_when=FIRST_EXCEPTION).done:
                     future.result()
             finally:
                 digests.stop = True  # ends the others, should one have failed
 
-    def _digest_share(self, share: list[int], digests: _Digests) -> None:
+    def _digest_share(self, share: list[int], digests: Columns) -> None:
         with CatFile(self._repository) as cat:
             cat.request_all([self._oids[i] for i in share])
             for i in share:
                 digests.stream(i, cat.read(self._oids[i], self.names[i]))
 
-    def _digest_large(self, digests: _Digests) -> None:
+    def _digest_large(self, digests: Columns) -> None:
         """Digest Git LFS content where it lies, on all cores; always with SHA-256, as the pointer demands."""
         from assay.targets.digest.engine import digest
 
@@ -190,84 +187,6 @@ class GitTarget:
             self._temporary.cleanup()
 
 
-class _Digests:
-    """The manifest's columns while several threads fill them."""
-
-    def __init__(self, count: int, total: int, sha256: bool, blake3: bool, options: Options) -> None:
-        self.sha256 = sha256
-        self.blake3 = blake3
-        self.stop = False
-        self._total = total
-        self._done = self._reported = 0
-        self._progress = options.progress
-        self._sizes = array("Q", bytes(8 * count))
-        self._sha256 = bytearray(DIGEST * count if sha256 else 0)
-        self._blake3 = bytearray(DIGEST * count if blake3 else 0)
-        self._segments: dict[int, bytes] = {}
-        self._lock = threading.Lock()
-
-    def stream(self, i: int, chunks: Iterator[bytes]) -> None:
-        """Digest resource ``i``."""
-        from assay.targets.digest.stream import StreamDigest
-
-        digest = StreamDigest(sha256=self.sha256, blake3=self.blake3)
-        for data in chunks:
-            if self.stop:
-                raise TargetError("reading was stopped")  # another thread's error is the one that is told
-            digest.update(data)
-            self._report(len(data))
-        self.put(i, *digest.finish())
-
-    def put(self, i: int, size: int, sha256: bytes | None, blake3: bytes | None, segments: bytes) -> None:
-        """Fill in one resource."""
-        at = slice(i * DIGEST, (i + 1) * DIGEST)
-        self._sizes[i] = size
-        if self.sha256 and sha256 is not None:
-            self._sha256[at] = sha256
-        if self.blake3 and segments:
-            self._segments[i] = segments
-        elif self.blake3 and blake3 is not None:
-            self._blake3[at] = blake3
-
-    def beyond(self) -> Callable[[int, int], None]:
-        """A progress function for work that comes after what was done so far."""
-        before = self._done
-
-        def report(done: int, _total: int) -> None:
-            if self._progress is not None:
-                self._progress(before + done, self._total)
-
-        return report
-
-    def manifest(self, names: Sequence[str]) -> Manifest:
-        """The filled columns."""
-        segments = dict(sorted(self._segments.items()))
-        return Manifest(names, self._sizes, bytes(self._sha256), bytes(self._blake3), segments)
-
-    def _report(self, count: int) -> None:
-        if self._progress is None:
-            return
-        with self._lock:
-            self._done += count
-            if self._done - self._reported >= _REPORT or self._done == self._total:
-                self._reported = self._done
-                self._progress(self._done, self._total)
-
-
-def _shares(blobs: list[int], sizes: array[int], workers: int) -> list[list[int]]:
-    """``blobs`` cut into at most ``workers`` runs of about the same work; a blob costs as much as 8 KiB."""
-    limit = sum(sizes[i] + 8192 for i in blobs) / max(workers, 1)
-    shares: list[list[int]] = []
-    work = limit
-    for i in blobs:
-        if work >= limit and len(shares) < workers:
-            shares.append([])
-            work = 0
-        shares[-1].append(i)
-        work += sizes[i] + 8192
-    return shares
-
-
 def _open(
     reference: Reference,
     options: Options,
@@ -291,7 +210,7 @@ def _open(
         contents = select(tree, options, read_link, what)
     contents.sizes = _sizes(repository, contents)
     pointers, inexact = _pointers(repository, contents)
-    large = _large(repository, reference, options, pointers, userinfo)
+    large = lfs.locate(repository, reference.name, pointers, userinfo, offline=options.offline)
     for name, (pointer, _) in large.items():
         contents.sizes[bisect_left(contents.names, name)] = pointer.size
     notes: dict[str, object] = {}
@@ -313,9 +232,7 @@ def _open(
     )
     pinned = Reference("git", reference.name, commit)
     by_position = {bisect_left(contents.names, name): found for name, found in large.items()}
-    return GitTarget(
-        pinned, _name(reference, repository), facts, options, repository, contents, by_position, temporary
-    )
+    return GitTarget(pinned, _name(reference, repository), facts, options, repository, contents, by_position, temporary)
 
 
 def _name(reference: Reference, repository: Repository) -> str:
@@ -343,9 +260,7 @@ def _tree_of(cat: CatFile, commit: str) -> str:
 
 def _check_trees(repository: Repository, root: str, tree: Tree) -> None:
     """Hash every tree object again: what git lists is only as true as the objects that it read."""
-    folders = {
-        oid: at + base for at, inner in tree.items() for base, (kind, oid) in inner.items() if kind == FOLDER
-    }
+    folders = {oid: at + base for at, inner in tree.items() for base, (kind, oid) in inner.items() if kind == FOLDER}
     folders[root] = "root"
     with CatFile(repository) as cat:
         cat.request_all(list(folders))
@@ -358,9 +273,7 @@ def _sizes(repository: Repository, contents: Contents) -> array[int]:
     """Sizes of the blobs, as git's index of objects gives them."""
     asked = "".join(oid + "\n" for oid in contents.oids).encode()
     try:
-        answer = repository.run(
-            "cat-file", "--batch-check=%(objecttype) %(objectsize)", "--buffer", stdin=asked
-        )
+        answer = repository.run("cat-file", "--batch-check=%(objecttype) %(objectsize)", "--buffer", stdin=asked)
     except GitFailedError:
         answer = b""  # a partial clone that would have fetched: nobody can tell which one
     sizes = array("Q")
@@ -393,44 +306,3 @@ def _pointers(repository: Repository, contents: Contents) -> tuple[dict[str, lfs
             elif lfs.resembles_pointer(data):
                 inexact.append(name)
     return pointers, inexact
-
-
-def _large(
-    repository: Repository,
-    reference: Reference,
-    options: Options,
-    pointers: dict[str, lfs.Pointer],
-    userinfo: str | None,
-) -> dict[str, tuple[lfs.Pointer, str]]:
-    """Where the content of each pointer lies, fetched first for a URL; an error names what is missing."""
-    if not pointers:
-        return {}
-    stores = _stores(repository, reference.name)
-    found = lfs.find_content(pointers, stores, repository.worktree)
-    missing = {name: pointer for name, pointer in pointers.items() if name not in found}
-    if missing and is_url(reference.name) and not options.offline:
-        from assay.targets.lfs_download import download, endpoint
-
-        server = endpoint(reference.name)
-        if server is not None:
-            download(server, missing, userinfo)
-            found |= lfs.find_content(missing, stores, None)
-            missing = {name: pointer for name, pointer in pointers.items() if name not in found}
-    if missing:
-        raise lfs.unresolved(list(missing))
-    return {name: (pointers[name], path) for name, path in found.items()}
-
-
-def _stores(repository: Repository, name: str) -> list[str]:
-    """Folders with Git LFS objects: the repository's own and the configured one, or our cache for a URL."""
-    if not is_url(name):
-        stores = [os.path.join(repository.common, "lfs", "objects")]
-        if storage := repository.config("lfs.storage"):
-            stores.append(os.path.join(repository.common, storage, "objects"))
-        return stores
-    from assay.targets.lfs_download import cache_store
-
-    if not name.startswith("file://"):
-        return [cache_store()]
-    path = unquote(urlsplit(name).path)
-    return [os.path.join(path, "lfs", "objects"), os.path.join(path, ".git", "lfs", "objects")]

@@ -99,9 +99,7 @@ class _Walk:
         """Take a folder: ``real`` is where it lies in the tree, ``prefix`` its name, ``above`` its ancestors."""
         if len(above) > MAX_DEPTH:
             raise TargetError(f"{prefix!r} lies more than {MAX_DEPTH} folders deep")
-        entries: list[
-            tuple[str, str, str]
-        ] = []  # label (a folder's with a slash), oid, folder's place in the tree
+        entries: list[tuple[str, str, str]] = []  # label (a folder's with a slash), oid, folder's place in the tree
         plain: list[str] = []
         for base, (kind, oid) in self._tree[real].items():
             name = prefix + base

@@ -59,7 +59,7 @@ def open_hub(reference: Reference, options: Options) -> HubTarget:
             snapshot = _cached(constants.HF_HUB_CACHE, kind, repository, revision, what)
         else:
             snapshot = _asked(kind, repository, revision, what)
-        wanted = _wanted(snapshot, options)
+        wanted = _wanted(snapshot, options, what)
         folder = huggingface_hub.snapshot_download(
             repository,
             repo_type=kind,
@@ -135,7 +135,8 @@ def _asked(kind: str, repository: str, revision: str, what: str) -> _Snapshot:
     from huggingface_hub import HfApi
 
     info = HfApi().repo_info(repository, repo_type=kind, revision=revision, files_metadata=True)
-    ids = {file.rfilename: _id(file, what, file.rfilename) for file in info.siblings or ()}
+    siblings = getattr(info, "siblings", None) or ()
+    ids = {file.rfilename: _id(file, what, file.rfilename) for file in siblings}
     return _checked(info.sha or "", revision, ids, what)
 
 
@@ -152,14 +153,14 @@ def _cached(cache: str, kind: str, repository: str, revision: str, what: str) ->
                 commit = file.read(100).strip()
         except (OSError, ValueError):
             raise UndecidedError(
-                f"the hub's cache does not know {what}, and offline nobody can be asked",
+                f"the hub's cache does not know {shown(what)}, and offline nobody can be asked",
                 hint="download it once without --offline",
             ) from None
     try:
         files = get_cached_repo_tree(repository, repo_type=kind, revision=commit)
     except CachedRepoTreeNotFoundError:
         raise UndecidedError(
-            f"the hub's cache does not say which files {what} has",
+            f"the hub's cache does not say which files {shown(what)} has",
             hint="download it once without --offline, or name the snapshot's folder: dir:PATH",
         ) from None
     return _checked(commit, revision, {file.path: _id(file, what, file.path) for file in files}, what)
@@ -189,12 +190,16 @@ def _checked(commit: str, revision: str, ids: dict[str, str], what: str) -> _Sna
     return _Snapshot(commit, ids)
 
 
-def _wanted(snapshot: _Snapshot, options: Options) -> set[str]:
+def _wanted(snapshot: _Snapshot, options: Options, what: str) -> set[str]:
     """Names of the files to have: all of them, or what ``options.paths`` selects."""
     if not options.paths:
         return set(snapshot.ids)
     selection = Selection.of(options.paths)
-    return {name for name in snapshot.ids if selection.hits(name)}
+    hits = {name: selection.hits(name) for name in snapshot.ids}
+    for k, glob in enumerate(options.paths):
+        if not any(k in found for found in hits.values()):
+            raise TargetError(f"--path {glob!r} matches no file of {shown(what)}")
+    return {name for name, found in hits.items() if found}
 
 
 def _literal(name: str) -> str:

@@ -12,9 +12,11 @@ import re
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote, urlsplit
 
 from assay.errors import TargetError
-from assay.targets.names import shown
+from assay.targets.names import is_url, shown
+from assay.targets.repository import Repository
 
 POINTER_LIMIT = 1024
 """Bytes; a pointer is shorter (specification, "The Pointer")."""
@@ -59,9 +61,7 @@ def object_path(store: str, oid: str) -> str:
     return os.path.join(store, oid[:2], oid[2:4], oid)
 
 
-def find_content(
-    pointers: Mapping[str, Pointer], stores: Sequence[str], worktree: str | None
-) -> dict[str, str]:
+def find_content(pointers: Mapping[str, Pointer], stores: Sequence[str], worktree: str | None) -> dict[str, str]:
     """Absolute path of the content by name, for those pointers that have any on this disk.
 
     A store's object must have the pointer's size, else it is damaged (`TargetError`). A worktree's file only counts
@@ -102,13 +102,12 @@ def check_content(name: str, pointer: Pointer, path: str, sha256: bytes) -> None
         )
 
 
-def unresolved(missing: Sequence[str], why: str | None = None) -> TargetError:
+def _unresolved(missing: Sequence[str]) -> TargetError:
     """The error that names pointers without content."""
     few = ", ".join(shown(name) for name in sorted(missing)[:5])
     more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-    what = "the Git LFS content of" if why is None else f"{why}; unresolved is the Git LFS content of"
     return TargetError(
-        f"{what} {few}{more} is not here" if why is None else f"{what} {few}{more}",
+        f"the Git LFS content of {few}{more} is not here",
         hint="git lfs pull, or leave the files out with --path or --ignore",
     )
 
@@ -119,3 +118,48 @@ def _regular_size(path: str) -> int | None:
     except OSError:
         return None
     return found.st_size if stat.S_ISREG(found.st_mode) else None
+
+
+def locate(
+    repository: Repository,
+    location: str,
+    pointers: Mapping[str, Pointer],
+    userinfo: str | None,
+    *,
+    offline: bool,
+) -> dict[str, tuple[Pointer, str]]:
+    """By name: each pointer and where its content lies, which is fetched first when ``location`` is a URL.
+
+    Raises `TargetError` naming those that have none; `UndecidedError` where a server cannot be reached.
+    """
+    if not pointers:
+        return {}
+    stores = _stores(repository, location)
+    found = find_content(pointers, stores, repository.worktree)
+    missing = {name: pointer for name, pointer in pointers.items() if name not in found}
+    if missing and is_url(location) and not offline:
+        from assay.targets.lfs_download import download, endpoint
+
+        server = endpoint(location)
+        if server is not None:
+            download(server, missing, userinfo)
+            found |= find_content(missing, stores, None)
+            missing = {name: pointer for name, pointer in pointers.items() if name not in found}
+    if missing:
+        raise _unresolved(list(missing))
+    return {name: (pointers[name], path) for name, path in found.items()}
+
+
+def _stores(repository: Repository, name: str) -> list[str]:
+    """Folders with Git LFS objects: the repository's own and the configured one, or our cache for a URL."""
+    if not is_url(name):
+        stores = [os.path.join(repository.common, "lfs", "objects")]
+        if storage := repository.config("lfs.storage"):
+            stores.append(os.path.join(repository.common, storage, "objects"))
+        return stores
+    from assay.targets.lfs_download import cache_store
+
+    if not name.startswith("file://"):
+        return [cache_store()]
+    path = unquote(urlsplit(name).path)
+    return [os.path.join(path, "lfs", "objects"), os.path.join(path, ".git", "lfs", "objects")]

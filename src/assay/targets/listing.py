@@ -20,6 +20,9 @@ class Listing:
     paths: Mapping[int, str] = field(default_factory=dict)
     """By position: the path beneath ``root`` where it is not the name itself (a resolved link, a wheel's file)."""
 
+    identities: bytes = b""
+    """For the trusted cache only: what stat said of each file when it was listed (`digest.plan.IDENTITY` bytes)."""
+
     def path(self, i: int) -> str:
         """Where resource ``i`` is opened, relative to ``root``."""
         return self.paths.get(i, self.names[i])

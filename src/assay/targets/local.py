@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ from assay.targets.digest.engine import digest
 from assay.targets.interface import Facts, Manifest, Options, Reference
 from assay.targets.listing import Listing
 from assay.targets.tree import check_name, list_tree
+
+_FRESH = 1.0
+"""Seconds for which the stat of a listing stands for the present one."""
 
 
 class LocalTarget:
@@ -45,6 +49,7 @@ class LocalTarget:
         """How it is read."""
         self.single = single
         """It is one file."""
+        self._listed = time.monotonic()
         self.names: Sequence[str] = listing.names
         """Of its resources, sorted."""
         self.sizes: array[int] = listing.sizes
@@ -54,7 +59,7 @@ class LocalTarget:
         self.from_cache = 0
         """Files whose digests the last `manifest` took from the trusted cache."""
         self.cache_note: str | None = None
-        """Why the trusted cache was not used although it was asked for; None where it was."""
+        """Why the trusted cache was not used, or not written, although it was asked for; None where it was."""
 
     def open(self, name: str) -> BinaryIO:
         """A resource's bytes. Raises `TargetError` for a name that the target does not have."""
@@ -81,8 +86,11 @@ class LocalTarget:
 
             result = digest_cached(
                 self.listing,
+                scope="\0".join((str(self.reference), os.path.abspath(self.reference.name), *options.paths)),
                 sha256=sha256,
                 blake3=blake3,
+                # A command verifies what it has just listed; who keeps a target open has every file looked at again.
+                fresh=time.monotonic() - self._listed < _FRESH,
                 single=self.single,
                 workers=options.workers,
                 progress=options.progress,

@@ -63,8 +63,13 @@ def parse_with_userinfo(text: str) -> tuple[Reference, str | None]:
 
 def shown(text: str, limit: int = 200) -> str:
     """``text`` for a message: no user information of a URL, escaped for a terminal, cut after ``limit``."""
-    text = re.sub(r"(://)[^/?#]*@", r"\1", text)
+    text = without_secrets(text)
     return ascii(text if len(text) <= limit else text[:limit] + "…")
+
+
+def without_secrets(text: str) -> str:
+    """``text`` without the user information of any URL in it."""
+    return re.sub(r"(://)[^/?#]*@", r"\1", text)
 
 
 def is_url(name: str) -> bool:
@@ -90,9 +95,7 @@ def base_name(location: str) -> str:
 def check_revision(revision: str) -> str:
     """``revision``, or `UsageError` where it could be an option, a range or another thing than a commit's name."""
     if not revision:
-        raise UsageError(
-            "nothing stands after the '@'", hint="write @branch, @tag or @commit, or leave out the '@'"
-        )
+        raise UsageError("nothing stands after the '@'", hint="write @branch, @tag or @commit, or leave out the '@'")
     if revision.startswith("-"):
         raise UsageError(f"the revision {shown(revision)} starts with '-' and could be taken for an option")
     if len(revision) > 1000 or _CONTROL.search(revision) or _BAD_IN_REVISION.search(revision):
@@ -147,9 +150,7 @@ def _bare_url(text: str, url: re.Match[str]) -> tuple[Reference, str | None]:
 
 def _git(name: str) -> tuple[Reference, str | None]:
     if not name:
-        raise UsageError(
-            "nothing stands after 'git:'", hint="write git:PATH or git:URL, with @revision if you like"
-        )
+        raise UsageError("nothing stands after 'git:'", hint="write git:PATH or git:URL, with @revision if you like")
     if url := _URL.match(name):
         return _git_url(name, url)
     if os.path.exists(name):

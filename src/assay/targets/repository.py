@@ -47,9 +47,7 @@ _UNREACHABLE = re.compile(
     r"|network is unreachable|no route to host|operation too slow|unable to look up|early eof|error: 5\d\d",
     re.IGNORECASE,
 )
-_LOGIN = re.compile(
-    r"authentication failed|could not read (?:username|password)|permission denied|error: 40[13]", re.I
-)
+_LOGIN = re.compile(r"authentication failed|could not read (?:username|password)|permission denied|error: 40[13]", re.I)
 
 
 _ASKED = (
@@ -96,17 +94,13 @@ class Repository:
             return None
 
 
-def git_environment(
-    protocols: Iterable[str] = (), userinfo: str | None = None, url: str = ""
-) -> dict[str, str]:
+def git_environment(protocols: Iterable[str] = (), userinfo: str | None = None, url: str = "") -> dict[str, str]:
     """Environment for git: no prompts, no replaced objects, only ``protocols``, a login for the host of ``url``.
 
     Without protocols a partial clone cannot fetch what it lacks: its configuration chooses the program for that.
     """
     env = {k: v for k, v in os.environ.items() if not k.startswith("GIT_") or k.startswith(_KEPT)}
-    env.update(
-        LC_ALL="C", LANGUAGE="", GIT_TERMINAL_PROMPT="0", GIT_NO_REPLACE_OBJECTS="1", GIT_OPTIONAL_LOCKS="0"
-    )
+    env.update(LC_ALL="C", LANGUAGE="", GIT_TERMINAL_PROMPT="0", GIT_NO_REPLACE_OBJECTS="1", GIT_OPTIONAL_LOCKS="0")
     env["GIT_ALLOW_PROTOCOL"] = ":".join(protocols)
     env["GIT_NO_LAZY_FETCH"] = "1"
     if userinfo:
@@ -126,14 +120,10 @@ def git_environment(
     return env
 
 
-def run_git(
-    arguments: Iterable[str], directory: str, env: Mapping[str, str], stdin: bytes = b""
-) -> tuple[bytes, str]:
+def run_git(arguments: Iterable[str], directory: str, env: Mapping[str, str], stdin: bytes = b"") -> tuple[bytes, str]:
     """Standard output and messages of a git command."""
     try:
-        done = subprocess.run(
-            command(arguments), cwd=directory, env=env, input=stdin, capture_output=True, check=False
-        )
+        done = subprocess.run(command(arguments), cwd=directory, env=env, input=stdin, capture_output=True, check=False)
     except OSError as error:
         raise not_started(error, directory) from None
     messages = done.stderr.decode("utf-8", "replace")
@@ -277,9 +267,7 @@ def last_line(messages: str) -> str:
 def not_started(error: OSError, directory: str) -> AssayError:
     """The error to raise where no git process could be started in ``directory``."""
     if isinstance(error, FileNotFoundError) and os.path.isdir(directory):
-        return UndecidedError(
-            "git is not installed, and a git target needs it", hint="install git 2.31 or newer"
-        )
+        return UndecidedError("git is not installed, and a git target needs it", hint="install git 2.31 or newer")
     return TargetError(f"git cannot be started in {shown(directory)}: {error.strerror}")
 
 
@@ -290,9 +278,7 @@ def _not_opened(path: str, directory: str, messages: str) -> AssayError:
             hint=f"if you do: git config --global --add safe.directory {directory}",
         )
     if "not a git repository" in messages:
-        return TargetError(
-            f"{shown(path)} is not a git repository", hint="write dir:PATH for a folder as it is"
-        )
+        return TargetError(f"{shown(path)} is not a git repository", hint="write dir:PATH for a folder as it is")
     return TargetError(f"git cannot open the repository {shown(path)}: {last_line(messages)}")
 
 

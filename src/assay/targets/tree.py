@@ -14,6 +14,7 @@ from array import array
 
 from assay.errors import ChangedError, TargetError
 from assay.targets.digest.beneath import open_beneath, unreadable
+from assay.targets.digest.plan import identity_of
 from assay.targets.ignore import DEFAULT_IGNORES, Ignore, Selection
 from assay.targets.interface import Facts, Options
 from assay.targets.listing import Listing
@@ -118,12 +119,12 @@ def list_tree(directory: str, options: Options, *, boundary: str | None = None) 
         part=options.paths,
     )
     if not walk.paths:
-        return Listing(root, walk.names, walk.sizes), facts
+        return Listing(root, walk.names, walk.sizes, {}, b"".join(walk.identities)), facts
     paths = walk.paths
     if inside != root:
         base = os.path.relpath(root, inside) + "/"
         paths = {i: paths[i] if i in paths else base + name for i, name in enumerate(walk.names)}
-    return Listing(inside, walk.names, walk.sizes, paths), facts
+    return Listing(inside, walk.names, walk.sizes, paths, b"".join(walk.identities)), facts
 
 
 class _Walk:
@@ -133,6 +134,7 @@ class _Walk:
         self.names: list[str] = []
         self.sizes = array("Q")
         self.paths: dict[int, str] = {}
+        self.identities: list[bytes] = []
         self.ignored: list[str] = []
         self.ignore = Ignore.of((DEFAULT_IGNORES if options.default_ignores else ()) + options.ignore)
         self._select = Selection.of(options.paths) if options.paths else None
@@ -142,13 +144,12 @@ class _Walk:
         self._blobs = blobs
         self._follow = options.follow_links
         self._folder_links = 0
+        self._identify = options.trust_cache
 
     def check(self, directory: str) -> None:
         """After the walk: every glob must have matched, and something must be there."""
         hint = (
-            f"{len(self.ignored)} ignored: {', '.join(map(repr, sorted(self.ignored)[:5]))}"
-            if self.ignored
-            else None
+            f"{len(self.ignored)} ignored: {', '.join(map(repr, sorted(self.ignored)[:5]))}" if self.ignored else None
         )
         if self._select is not None and self._unmatched:
             glob = self._select.globs[min(self._unmatched)]
@@ -158,8 +159,8 @@ class _Walk:
 
     def folder(self, fd: int, prefix: str, where: str | None, above: tuple[tuple[int, int], ...]) -> None:
         """List one folder. ``where``: its path beneath the boundary, if a link led here; ``above``: its ancestors."""
-        status = os.fstat(fd)
-        above = (*above, (status.st_dev, status.st_ino))
+        here = os.fstat(fd)
+        above = (*above, (here.st_dev, here.st_ino))
         if len(above) > MAX_DEPTH:
             raise TargetError(f"{prefix!r} lies more than {MAX_DEPTH} folders deep")
         entries, links = self._scan(fd, prefix)
@@ -183,17 +184,21 @@ class _Walk:
                 self._unmatched.difference_update(hits)
             try:
                 if name in resolved:
-                    size = os.stat(f"{self._boundary}/{resolved[name]}", follow_symlinks=False).st_size
+                    status = os.stat(f"{self._boundary}/{resolved[name]}", follow_symlinks=False)
                 else:
-                    size = os.stat(name, dir_fd=fd, follow_symlinks=False).st_size
+                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
             except OSError as error:
                 raise unreadable(prefix + name, error) from None
+            if not stat.S_ISREG(status.st_mode):
+                raise ChangedError(f"{prefix + name!r} changed its kind while the folder was listed")
+            if self._identify:
+                self.identities.append(identity_of(status))
             if name in resolved:
                 self.paths[len(self.names)] = resolved[name]
             elif where is not None:
                 self.paths[len(self.names)] = where + name
             self.names.append(prefix + name)
-            self.sizes.append(size)
+            self.sizes.append(status.st_size)
 
     def _enter(
         self,
@@ -224,9 +229,7 @@ class _Walk:
                     raise TargetError(f"{prefix + name[:-1]!r} is a link to a folder that contains it")
                 self._folder_links += 1
                 if self._folder_links > MAX_FOLDER_LINKS:
-                    raise TargetError(
-                        f"more than {MAX_FOLDER_LINKS} links to folders, {prefix + name[:-1]!r} is one"
-                    )
+                    raise TargetError(f"more than {MAX_FOLDER_LINKS} links to folders, {prefix + name[:-1]!r} is one")
             self.folder(inner, prefix + name, None if path is None else path + "/", above)
         finally:
             os.close(inner)
@@ -253,18 +256,14 @@ class _Walk:
                             names.append(name)
                     elif ignore(prefix, name):
                         self.ignored.append(prefix + name)
-                    elif select is not None and not (
-                        select.hits(prefix + name) or select.enters(prefix + name)
-                    ):
+                    elif select is not None and not (select.hits(prefix + name) or select.enters(prefix + name)):
                         pass
                     elif entry.is_symlink():
                         links.append(name)
                     else:
                         self._refuse(fd, prefix, name)
         except OSError as error:
-            raise TargetError(
-                f"the folder {prefix or '.'!r} cannot be read: {os.strerror(error.errno or 0)}"
-            ) from None
+            raise TargetError(f"the folder {prefix or '.'!r} cannot be read: {os.strerror(error.errno or 0)}") from None
         return names, links
 
     def _refuse(self, fd: int, prefix: str, name: str) -> None:

@@ -26,9 +26,7 @@ def manifest(files: Mapping[str, bytes], *, single: bool = False) -> Manifest:
     for i, name in enumerate(names):
         data = files[name]
         if len(data) > SEGMENT:
-            segments[i] = b"".join(
-                blake3(data[at : at + SEGMENT]).digest() for at in range(0, len(data), SEGMENT)
-            )
+            segments[i] = b"".join(blake3(data[at : at + SEGMENT]).digest() for at in range(0, len(data), SEGMENT))
             whole += bytes(DIGEST)
         else:
             whole += blake3(data).digest()
@@ -62,7 +60,7 @@ TENSORS = (Tensor("encoder.weight", "f32", (4, 3)), Tensor("encoder.bias", "bf16
 
 MODEL = ModelFile(
     "model.safetensors",
-    "safetensors",
+    "onnx",
     tensors=TENSORS,
     parameters=17,
     quantisation="int8",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,11 @@ from hypothesis import strategies as st
 from packageurl import PackageURL
 
 from assay.collect.bom import declared, locks, requirements
-from assay.collect.bom.installed import read_installed
+from assay.collect.bom.installed import read_installed, with_hashes
 from assay.collect.bom.interface import Package
 from assay.collect.bom.packages import MAX_FILE, guarded, parser_for, read_packages
 from assay.collect.bom.purl import clean_url, purl, target_purl
+from assay.targets.environment import open_environment
 from assay.targets.interface import Options, Reference
 from assay.targets.local import open_directory
 
@@ -365,3 +367,71 @@ def test_what_is_no_url(url: str) -> None:
 @given(st.text(max_size=60))
 def test_clean_url_never_fails(url: str) -> None:
     clean_url(url)
+
+
+# Environments
+
+
+def test_installed_distributions() -> None:
+    warnings: list[str] = []
+    found = read_installed(
+        [
+            {"name": "NumPy", "version": "2.0.1", "license_expression": "BSD-3-Clause AND mit"},
+            {"name": "old", "version": "1", "license": "MIT\n\nPermission is hereby granted ..."},
+            {"name": "older", "version": "1", "classifiers": ["License :: OSI Approved :: Apache Software License"]},
+            {"name": "silent", "version": "1", "license": "UNKNOWN"},
+            {
+                "name": "mine",
+                "version": "0.1",
+                "direct_url": {"url": "https://git.example/m", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            },
+            {"name": "edited", "version": "0.1", "direct_url": {"url": "file:///home/me/x", "dir_info": {}}},
+            {"name": "../x", "version": "1"},
+            7,
+        ],
+        warnings.append,
+    )
+    assert short(found)[0] == ("numpy", "2.0.1", "installed")
+    assert [[licence.expression for licence in package.licences] for package in found] == [
+        ["BSD-3-Clause AND MIT"],
+        ["MIT"],
+        ["Apache Software License"],
+        [],
+        [],
+        [],
+    ]
+    assert found[4].purl == "pkg:pypi/mine@0.1?vcs_url=git%2Bhttps://git.example/m%40abc"
+    assert "/home/me" not in repr(found)
+    assert len(warnings) == 2
+
+
+def test_the_running_environment() -> None:
+    reference = Reference("env", "")
+    with open_environment(reference, Options(paths=("msgspec-*/", "blake3-*/"))) as target:
+        manifest = target.manifest()
+        packages, _ = read_packages(target)
+        hashed = with_hashes(packages, manifest)
+    by_name = {package.name: package for package in hashed}
+    assert len(by_name) > 50
+    msgspec = by_name["msgspec"]
+    assert (msgspec.scope, msgspec.version) == ("installed", metadata.version("msgspec"))
+    assert len(msgspec.hashes) == 1
+    assert msgspec.hashes != by_name["blake3"].hashes
+    assert by_name["rich"].hashes == ()  # its files are not in this part
+    assert by_name["rich"].licences
+
+
+@given(
+    st.lists(
+        st.dictionaries(
+            st.sampled_from(["name", "version", "license", "license_expression", "classifiers", "direct_url"]),
+            st.one_of(
+                st.none(), st.text(max_size=10), st.lists(st.text(max_size=5), max_size=2), st.just({"url": "http://["})
+            ),
+        ),
+        max_size=3,
+    )
+)
+def test_any_distribution(entries: list[dict[str, object]]) -> None:
+    for package in read_installed(entries, lambda _: None):
+        PackageURL.from_string(package.purl)

@@ -51,6 +51,15 @@ class Bom:
     """What could not be read and is in no other list."""
 
     @property
+    def all_warnings(self) -> list[str]:
+        """Everything that could not be read; each names its file."""
+        said = [(file.path, text) for file in self.models for text in file.warnings]
+        said += [(card.path, text) for card in self.cards for text in card.warnings]
+        said += [(file.path, text) for file in self.data for text in file.warnings]
+        named = [text if text.startswith(f"{path}: ") else f"{path}: {text}" for path, text in said]
+        return [*self.warnings, *named]
+
+    @property
     def main_models(self) -> list[ModelFile]:
         """The files (one, or the shards of one) that are the model; empty when several could be meant.
 
@@ -94,6 +103,10 @@ def collect(target: Target, manifest: Manifest, *, now: datetime) -> Bom:
         cards = sorted(read_cards(target), key=lambda card: card.path)
         data = sorted(read_data(target), key=lambda file: file.path)
     packages, warnings = read_packages(target)
+    if target.reference.scheme == "env":
+        from assay.collect.bom.installed import with_hashes
+
+        packages = with_hashes(packages, manifest)
     return Bom(
         target.name,
         target.reference,
@@ -109,9 +122,7 @@ def collect(target: Target, manifest: Manifest, *, now: datetime) -> Bom:
     )
 
 
-def kind_of(
-    target: Target, models: Sequence[ModelFile], cards: Sequence[Card], data: Sequence[DataFile]
-) -> Kind:
+def kind_of(target: Target, models: Sequence[ModelFile], cards: Sequence[Card], data: Sequence[DataFile]) -> Kind:
     """What the target is: by where it comes from, else by what is in it. A project with a model inside stays
     code.
     """
@@ -125,11 +136,9 @@ def kind_of(
         return "dataset" if is_data else "model"
     if any(name in target.names for name in _PROJECT):
         return "code"
-    top = {
-        card.kind
-        for card in cards
-        if "/" not in card.path and (card.architecture or card.task or card.library)
-    }
+    if any(card.kind == "dataset" and "/" not in card.path for card in cards):
+        return "dataset"
+    top = {card.kind for card in cards if "/" not in card.path and (card.architecture or card.task or card.library)}
     if models or "model" in top:
         return "model"
     return "dataset" if data else "code"

@@ -14,7 +14,8 @@ from typing import Any
 from assay.collect.bom.documents.facts import TENSORS, TENSORS_DIGEST
 from assay.collect.bom.documents.words import clean
 from assay.errors import DocumentError
-from assay.evidence.predicates.cyclonedx import Component, Document, parse
+from assay.evidence.predicates.cyclonedx import parse
+from assay.evidence.predicates.cyclonedx_types import Component, Document
 
 Shape = tuple[str, tuple[int, ...]]
 """A tensor's dtype and shape."""
@@ -76,9 +77,7 @@ class Difference:
     """Licences of the target and of packages that both bills list."""
 
     def __bool__(self) -> bool:
-        return bool(
-            self.added or self.removed or self.modified or self.packages or self.tensors or self.licences
-        )
+        return bool(self.added or self.removed or self.modified or self.packages or self.tensors or self.licences)
 
 
 def difference(old: Mapping[str, Any] | Document, new: Mapping[str, Any] | Document) -> Difference:
@@ -165,14 +164,9 @@ def _tensors(file: str, part: Component) -> dict[str, Shape] | None:
 def _licence_changes(
     old: Document, new: Document, packages: tuple[dict[str, list[Component]], dict[str, list[Component]]]
 ) -> Iterator[LicenceChange]:
-    mains = [
-        [doc.metadata.component] if doc.metadata and doc.metadata.component else [] for doc in (old, new)
-    ]
+    mains = [[doc.metadata.component] if doc.metadata and doc.metadata.component else [] for doc in (old, new)]
     pairs = [("", mains[0], mains[1])]
-    pairs += [
-        (name, packages[0][name], packages[1][name])
-        for name in sorted(packages[0].keys() & packages[1].keys())
-    ]
+    pairs += [(name, packages[0][name], packages[1][name]) for name in sorted(packages[0].keys() & packages[1].keys())]
     for name, a, b in pairs:
         if (before := _licences(a)) != (after := _licences(b)):
             yield LicenceChange(name, before, after)

@@ -1,6 +1,7 @@
 """Licences as they are stated: an SPDX expression where the text is one, else the text as written.
 
-Nothing is guessed: a name that only resembles a licence, or a licence text with one clause more, stays unparsed.
+Nothing is guessed: a name that only resembles a licence, or a licence text with one clause more, stays
+unparsed.
 """
 
 from __future__ import annotations
@@ -24,8 +25,9 @@ _SUPERSEDED = re.compile(r"(?:agpl|lgpl|gpl|gfdl)-\d\.\d\+?")
 def parse_licence(text: str, source: str) -> Licence:
     """The licence that ``text``, found at ``source``, names.
 
-    Ids are recognised whatever their case (``apache-2.0`` is ``Apache-2.0``) and written as SPDX writes them. What is
-    no SPDX expression (``llama2``, ``openrail``, ``other``, ``see LICENSE``) is kept as it is, with ``spdx`` false.
+    Ids are recognised whatever their case (``apache-2.0`` is ``Apache-2.0``) and written as SPDX writes
+    them. What is no SPDX expression (``llama2``, ``openrail``, ``other``, ``see LICENSE``) is kept as it
+    is, with ``spdx`` false.
     """
     written = " ".join(text.split())
     if len(written) > MAX_EXPRESSION:
@@ -69,9 +71,10 @@ def _only_ids(text: str, expression: str) -> bool:
 def licence_of_text(text: str, source: str) -> Licence | None:
     """The licence that a licence file's whole text is; None when it is none that is known word by word.
 
-    Compared is everything but copyright notices, the title, punctuation, line breaks and numbering, so that a text
-    with one sentence more or less is not taken for the licence it resembles. A text that several ids share is given
-    the narrow one (``GPL-3.0-only``). A file that consists of an ``SPDX-License-Identifier`` says so itself.
+    Compared is everything but copyright notices, the title, punctuation, line breaks and numbering, so that
+    a text with one sentence more or less is not taken for the licence it resembles. A text that several ids
+    share is given the narrow one (``GPL-3.0-only``). A file that consists of an ``SPDX-License-Identifier``
+    says so itself.
     """
     if match := _IDENTIFIER.fullmatch(text):
         stated = parse_licence(match[1], source)
@@ -98,11 +101,13 @@ def _licensing() -> Any:
 
 
 _FREQUENT = {"mit": "MIT", "MIT": "MIT", "apache-2.0": "Apache-2.0", "Apache-2.0": "Apache-2.0"}
-"""Answered without the library, whose index takes longer to load than the rest of a small bill of materials."""
+"""Answered without the library, whose index takes longer to load than the rest of a small bill of
+materials.
+"""
 
 _IDENTIFIER = re.compile(r"\W*spdx-license-identifier:[ \t]*([^\n]{1,200}?)\s*", re.IGNORECASE)
-_NOTICE = re.compile(r"^\W*copyright\s*(\(c\)|©|\d|[<\[{]).*$", re.MULTILINE)
-_RESERVED = re.compile(r"all rights reserved\W*")
+_NOTICE = re.compile(r"^[^\w\n]{0,20}copyright[ \t]{0,9}(\(c\)|©|\d|[<\[{]).*$", re.MULTILINE)
+_RESERVED = re.compile(r"all rights reserved")
 _NAMES = re.compile(r"neitherthenameof.{1,80}?northenamesof(its|any)(of(its|any))?contributors")
 _TITLE = re.compile(
     r"(the)?(mitlicense(mit)?|bsd[23]clauselicense|[23]clausebsdlicense|bsdlicense|isclicense(isc)?"

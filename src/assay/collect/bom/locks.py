@@ -110,6 +110,4 @@ def _locked(
 ) -> Iterator[Package]:
     where = f"{source}: {str(entry.get('name'))[:100]}"
     pairs = [pair for text in hashes if text is not None for pair in hash_pair(text, where, warn)]
-    yield from make(
-        entry.get("name"), entry.get("version"), "locked", source, warn, hashes=pairs, url=url, vcs=vcs
-    )
+    yield from make(entry.get("name"), entry.get("version"), "locked", source, warn, hashes=pairs, url=url, vcs=vcs)

@@ -91,18 +91,12 @@ def parser_for(name: str) -> Parser | None:
 
     folder, _, base = name.rpartition("/")
     if base in ("pyproject.toml", "setup.cfg", "environment.yml", "environment.yaml"):
-        return {"pyproject.toml": declared.pyproject, "setup.cfg": declared.setup_cfg}.get(
-            base, declared.environment
-        )
+        return {"pyproject.toml": declared.pyproject, "setup.cfg": declared.setup_cfg}.get(base, declared.environment)
     if base in ("poetry.lock", "pdm.lock", "uv.lock", "Pipfile.lock"):
-        return {"poetry.lock": locks.poetry, "pdm.lock": locks.pdm, "uv.lock": locks.uv}.get(
-            base, locks.pipfile
-        )
+        return {"poetry.lock": locks.poetry, "pdm.lock": locks.pdm, "uv.lock": locks.uv}.get(base, locks.pipfile)
     if re.fullmatch(r"pylock(\.[^.]+)?\.toml", base):
         return locks.pylock
-    if base.endswith(".txt") and (
-        re.search(r"requirements", base) or folder.rpartition("/")[2] == "requirements"
-    ):
+    if base.endswith(".txt") and (re.search(r"requirements", base) or folder.rpartition("/")[2] == "requirements"):
         return requirements.parse
     return None
 
@@ -136,9 +130,7 @@ def make(
     if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > 200:
         warn(f"{source}: {str(name)[:100]!r} is not the name of a package")
         return
-    if version is not None and (
-        not isinstance(version, str) or not re.fullmatch(r"[0-9A-Za-z.!+_-]{1,100}", version)
-    ):
+    if version is not None and (not isinstance(version, str) or not re.fullmatch(r"[0-9A-Za-z.!+_-]{1,100}", version)):
         warn(f"{source}: {name} has the version {str(version)[:100]!r}, which is none")
         version = None
     qualifiers = {}

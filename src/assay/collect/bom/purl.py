@@ -52,9 +52,7 @@ def clean_url(url: str) -> str:
         host = parts.netloc.rpartition("@")[2]
     except ValueError:
         return ""
-    if not parts.scheme or not re.fullmatch(
-        r"[A-Za-z0-9.-]*(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?", host
-    ):
+    if not parts.scheme or not re.fullmatch(r"[A-Za-z0-9.-]*(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]+\](:[0-9]{1,5})?", host):
         return ""
     if not host and not parts.path:
         return ""

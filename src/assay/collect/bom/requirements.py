@@ -110,20 +110,14 @@ def requirement(
     if _VCS.match(text) or re.match(r"https?://", text):
         yield from _bare_url(text, source, where, hashes, warn)
         return
-    if text.startswith((".", "/", "~", "file:")) or re.match(
-        r"[A-Za-z]:[\\/]|[\w./-]+\.(whl|zip|tar\.gz)$", text
-    ):
+    if text.startswith((".", "/", "~", "file:")) or re.match(r"[A-Za-z]:[\\/]|[\w./-]+\.(whl|zip|tar\.gz)$", text):
         return
     try:
         parsed = Requirement(text)
     except InvalidRequirement:
         warn(f"{where}: {text[:100]!r} is not a requirement")
         return
-    pinned = [
-        spec.version
-        for spec in parsed.specifier
-        if spec.operator in ("==", "===") and "*" not in spec.version
-    ]
+    pinned = [spec.version for spec in parsed.specifier if spec.operator in ("==", "===") and "*" not in spec.version]
     version = pinned[0] if len(pinned) == 1 else None
     url, vcs = _source(parsed.url or "")
     made = str(parsed) if not parsed.url else f"{parsed.name} @ {vcs or url or 'a URL'}"
@@ -177,6 +171,4 @@ def _bare_url(
         return
     scope = "locked" if hashes or re.search(r"@[0-9a-f]{40}$", vcs or "") else "declared"
     shown = f"{name} @ {vcs or url}"
-    yield from make(
-        name, version or None, scope, source, warn, requirement=shown, hashes=hashes, url=url, vcs=vcs
-    )
+    yield from make(name, version or None, scope, source, warn, requirement=shown, hashes=hashes, url=url, vcs=vcs)

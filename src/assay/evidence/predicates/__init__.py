@@ -12,7 +12,7 @@ from typing import Any
 
 from assay.errors import DocumentError
 
-_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"{}|\\^`\x00-\x20\x7f]+")
+_URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(?!/*$)[^\s<>\"{}|\\^`\x00-\x20\x7f]+")
 
 KNOWN: dict[str, tuple[str, str]] = {
     "https://slsa.dev/provenance/v1": ("provenance", "Provenance"),
@@ -27,11 +27,11 @@ KNOWN: dict[str, tuple[str, str]] = {
     "https://in-toto.io/attestation/link/v0.3": ("link", "Link"),
     "https://in-toto.io/attestation/reference/v0.1": ("reference", "Reference"),
     "https://in-toto.io/attestation/runtime-trace/v0.1": ("runtime_trace", "RuntimeTrace"),
-    "https://cyclonedx.org/bom": ("cyclonedx", "Document"),
-    "https://cyclonedx.org/bom/v1.3": ("cyclonedx", "Document"),
-    "https://cyclonedx.org/bom/v1.4": ("cyclonedx", "Document"),
-    "https://cyclonedx.org/bom/v1.5": ("cyclonedx", "Document"),
-    "https://cyclonedx.org/bom/v1.6": ("cyclonedx", "Document"),
+    "https://cyclonedx.org/bom": ("cyclonedx_types", "Document"),
+    "https://cyclonedx.org/bom/v1.3": ("cyclonedx_types", "Document"),
+    "https://cyclonedx.org/bom/v1.4": ("cyclonedx_types", "Document"),
+    "https://cyclonedx.org/bom/v1.5": ("cyclonedx_types", "Document"),
+    "https://cyclonedx.org/bom/v1.6": ("cyclonedx_types", "Document"),
     "https://spdx.dev/Document/v3": ("spdx", "AnyDocument"),
     "https://spdx.dev/Document": ("spdx", "Document2"),
     "https://spdx.dev/Document/v2.2": ("spdx", "Document2"),
@@ -92,11 +92,16 @@ def read(uri: str, predicate: object) -> Any:
     try:
         return msgspec.convert(predicate, getattr(import_module(f"{__name__}.{module}"), name))
     except msgspec.ValidationError as error:
-        reason, _, path = str(error).partition(" - at `$")
+        reason, _, path = printable(str(error)).partition(" - at `$")
         place = "predicate" + path.rstrip("`")
-        raise DocumentError(f"{place[:200]}: {reason[:300]} (predicate type {uri})") from None
+        raise DocumentError(f"{place[:150]}: {reason[:200]} (predicate type {uri})") from None
     except RecursionError:
         raise DocumentError(f"predicate: nested too deeply (predicate type {uri})") from None
+
+
+def printable(text: str) -> str:
+    """``text`` for an error message: what a stranger put into a document must not reach a terminal as it is."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def check(predicate_type: str, predicate: object) -> None:

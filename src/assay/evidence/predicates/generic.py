@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -36,7 +36,7 @@ class Evaluation(Predicate, frozen=True, kw_only=True):
         written.
         """
         for name, value in self.metrics.items():
-            if not math.isfinite(value):
+            if not -sys.float_info.max <= value <= sys.float_info.max:  # false for what is not a number, too
                 raise ValueError(f"the metric {name[:100]!r} is not finite")
 
 

@@ -30,15 +30,13 @@ def from_report(path: str, data: bytes, type_hint: str | None = None) -> tuple[s
     is in it. ``path`` serves error messages and, by its base name, the record of where a converted report
     came from. Raises `DocumentError` when the report is not of that type, or not recognised.
     """
-    name = os.path.basename(path) or "report"
+    name = predicates.printable(os.path.basename(path))[-100:] or "report"
     if len(data) > MAX_REPORT:
         raise DocumentError(f"{name} is {len(data):,} bytes, more than the {MAX_REPORT:,} that are read")
     uri = predicates.predicate_type(type_hint) if type_hint else None
     if type_hint == "junit" or data.removeprefix(b"\xef\xbb\xbf").lstrip(_BLANK).startswith(b"<"):
         if uri not in (None, test_result.PREDICATE_TYPE):
-            raise DocumentError(
-                f"{name} is XML; only JUnit XML is read, as test-result", hint="--type test-result"
-            )
+            raise DocumentError(f"{name} is XML; only JUnit XML is read, as test-result", hint="--type test-result")
         from assay.evidence.predicates.junit import from_junit
 
         return test_result.PREDICATE_TYPE, predicates.builtins(from_junit(name, data))
@@ -71,14 +69,8 @@ def recognise(content: Mapping[str, Any]) -> str | None:
     """The predicate type that a JSON object looks like, or None. Raises `DocumentError` for what is evidence
     already.
     """
-    if (
-        "predicateType" in content
-        or "dsseEnvelope" in content
-        or {"payloadType", "payload"} <= content.keys()
-    ):
-        raise DocumentError(
-            "the file is a statement or attestation already", hint="assay evidence import takes those"
-        )
+    if "predicateType" in content or "dsseEnvelope" in content or {"payloadType", "payload"} <= content.keys():
+        raise DocumentError("the file is a statement or attestation already", hint="assay evidence import takes those")
     if isinstance(content.get("runs"), list) and content.get("version") == "2.1.0":
         return sarif.PREDICATE_TYPE
     if content.get("bomFormat") == "CycloneDX":
@@ -97,6 +89,4 @@ def recognise(content: Mapping[str, Any]) -> str | None:
 
 def descriptor(name: str, data: bytes, media_type: str = "application/json") -> ResourceDescriptor:
     """The report file itself."""
-    return ResourceDescriptor(
-        name=name, digest={"sha256": hashlib.sha256(data).hexdigest()}, media_type=media_type
-    )
+    return ResourceDescriptor(name=name, digest={"sha256": hashlib.sha256(data).hexdigest()}, media_type=media_type)

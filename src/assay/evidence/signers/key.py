@@ -45,7 +45,7 @@ def with_certificates(key: PrivateKey, pem: bytes, what: str) -> CertificateSign
 
     try:
         certificates = x509.load_pem_x509_certificates(pem)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise UsageError(f"{what} holds no PEM certificate") from None
     if public_key(certificates[0].public_key(), what).pem != key.public.pem:
         raise UsageError(f"{what}: the first certificate is not for the key that signs")

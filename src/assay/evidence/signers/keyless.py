@@ -89,7 +89,7 @@ class KeylessSigner:
             raw = raw if raw is not None else detect_credential()
             if raw is not None:
                 return IdentityToken(raw)
-            if sys.stdin.isatty() and sys.stderr.isatty():
+            if sys.stdin and sys.stdin.isatty() and sys.stderr.isatty():
                 return Issuer(config.signing_config.get_oidc_url()).identity_token()
         except AssayError:
             raise

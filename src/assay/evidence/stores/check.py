@@ -1,6 +1,6 @@
 """Checking a whole store: every entry, link and bundle is read again, and the index compared with what they say.
 
-Only reads. What it cannot see by itself, a log cut at its end together with its index, it sees by heads noted elsewhere.
+Only reads. A log that was cut at its end together with its index is consistent; heads noted elsewhere show it.
 """
 
 from __future__ import annotations
@@ -18,20 +18,22 @@ from assay.evidence.stores.interface import STATEMENT, Head, Report
 from assay.evidence.stores.log import NO_DIGEST, Log, Record, decode, digest
 
 
-def check(log: Log, index: Index, seen: Head | None, expected: str | None) -> Report:
-    """What is wrong with a store. ``seen`` is the head that this user saw last, ``expected`` one that the caller noted.
+def check(log: Log, index: Index | None, seen: Head | None, expected: str | None) -> Report:
+    """What is wrong with a store. ``seen`` is the head that this user saw last, ``expected`` one that the caller noted;
+    ``index`` is None where none could be had.
 
     Raises `UsageError` for an expected head that is none.
     """
     wanted = _expected(expected)
     walk = _Walk(log, index)
-    walk.to(max(index.head().seq, log.last()))
-    try:
-        with index.transaction():  # one moment of the index, for which the entries that came meanwhile are read too
-            walk.to(max(index.head().seq, log.last()))
-            walk.compare(index)
-    except sqlite3.Error as error:
-        walk.problems.append(f"the index cannot be read ({error}); remove index.sqlite, it is built again")
+    walk.to(log.last())
+    if index is not None:
+        try:
+            with index.transaction():  # one moment of the index; the entries that came meanwhile are read too
+                walk.to(max(index.head().seq, log.last()))
+                walk.compare(index)
+        except sqlite3.Error as error:
+            walk.problems.append(f"the index cannot be read ({error}); remove index.sqlite, it is built again")
     walk.remembers(seen, "this user last saw it")
     if wanted is not None:
         walk.remembers(wanted, "the expected head says")
@@ -54,7 +56,7 @@ def _expected(text: str | None) -> Head | None:
 class _Walk:
     """The way through the log, from the first entry to the newest."""
 
-    def __init__(self, log: Log, index: Index) -> None:
+    def __init__(self, log: Log, index: Index | None) -> None:
         self.log = log
         self.index = index
         self.problems: list[str] = []
@@ -66,7 +68,6 @@ class _Walk:
         self._statements: dict[int, str] = {}
         self._previous: str | None = NO_DIGEST
         self._at = 0
-        self._cut = 0
 
     def to(self, last: int) -> None:
         """Read entries up to this number."""
@@ -90,7 +91,7 @@ class _Walk:
         self.entries += 1
         self.head = Head(seq, own)
         self._digests[own] = seq
-        remembered = self.index.digest(seq)
+        remembered = self.index.digest(seq) if self.index else None
         if remembered is not None and remembered != own:
             self.problems.append(f"entry {seq} was replaced or edited since it was indexed")
         try:
@@ -109,9 +110,7 @@ class _Walk:
             return
         # After a gap there is nothing to compare with; the gap itself is named.
         if self._previous is not None and record.previous != self._previous:
-            self.problems.append(
-                f"entry {seq} does not follow entry {seq - 1}: one of the two was replaced or edited"
-            )
+            self.problems.append(f"entry {seq} does not follow entry {seq - 1}: one of the two was replaced or edited")
         known: Facts | None = None
         if record.kind == STATEMENT:
             self._statements[seq] = record.blob

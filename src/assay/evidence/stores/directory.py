@@ -7,26 +7,25 @@ comes next brings the index up to date. Nothing here rewrites or removes what wa
 from __future__ import annotations
 
 import contextlib
-import os
 import re
-import secrets
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import TypeVar
 
-from assay.errors import AssayError, DocumentError, StoreError, UndecidedError, UsageError
-from assay.evidence.stores.facts import facts
+from assay.errors import DocumentError, StoreError, UndecidedError, UsageError
+from assay.evidence.stores.facts import Facts, facts
 from assay.evidence.stores.heads import Heads, default_path
-from assay.evidence.stores.index import DAMAGED, Index, file_identity
+from assay.evidence.stores.index import DAMAGED, Index
 from assay.evidence.stores.interface import STATEMENT, TOMBSTONE, Entry, Head, Report
 from assay.evidence.stores.log import Log, Record, decode, digest
-from assay.files import sync_directory
+from assay.evidence.stores.upkeep import Upkeep
 
 _T = TypeVar("_T")
 _MAX_LABELS = 64
 _MAX_TEXT = 1000
+"""Characters of a label's key or value, of a reason, of a target."""
 
 
 class DirectoryStore:
@@ -35,15 +34,16 @@ class DirectoryStore:
     def __init__(self, path: str, *, create: bool, heads: str | None = None) -> None:
         self._log = Log(path)
         self._heads = Heads(heads or default_path())
-        self._index: Index | None = None
         self._notes: list[str] = []
-        made = not self._log.exists()
-        if made and not create:
+        self._upkeep = Upkeep(self._log, self._note)
+        self._new = not self._log.exists()
+        if self._new and not create:
             raise UndecidedError(f"there is no evidence store at {path!r}", hint="name another with -d DIR")
         if create:
             self._log.create()
-        self._remembered = False
-        self._compare_with_last_time(made)
+        self._greeted = self._diverged = False
+        with contextlib.suppress(StoreError):  # the first use says so again; `check` must be possible still
+            self._ask(Index.head)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -52,7 +52,7 @@ class DirectoryStore:
 
     def head(self) -> Head:
         """See `Store.head`."""
-        return self._ask(lambda index: index.head())
+        return self._ask(Index.head)
 
     def find(
         self,
@@ -66,11 +66,9 @@ class DirectoryStore:
         until: datetime | None = None,
         labels: Mapping[str, str] | None = None,
         discarded: bool = False,
+        limit: int | None = None,
     ) -> list[Entry]:
         """See `Store.find`."""
-        for time in (since, until):
-            if time is not None:
-                _check_time(time)
         return self._ask(
             lambda index: index.find(
                 digest=digest,
@@ -78,44 +76,49 @@ class DirectoryStore:
                 shape=shape,
                 predicate_type=predicate_type,
                 signer=signer,
-                since=since,
-                until=until,
+                since=since and _utc(since),
+                until=until and _utc(until),
                 labels=labels,
                 discarded=discarded,
+                limit=limit,
             )
         )
 
     def get(self, name: str) -> Entry:
         """See `Store.get`."""
-        if name.isascii() and name.isdigit() and len(name) <= 18:
-            entry = self._ask(lambda index: index.entry(int(name)))
+        is_number = name.isascii() and name.isdigit() and len(name) <= 18
+        if is_number:
+            seq = int(name)
+            entry = self._ask(lambda index: index.entry(seq))
             if entry is not None and entry.kind != DAMAGED:
                 return entry
-            if 0 < int(name) <= self.head().seq:
-                raise StoreError(f"entry {int(name)} is missing or damaged", hint="assay evidence check says more")
+            if 0 < seq <= self.head().seq:
+                raise StoreError(f"entry {seq} is missing or damaged", hint="assay evidence check says more")
         if not re.fullmatch(r"[0-9a-f]{4,64}", name):
-            if name.isascii() and name.isdigit():
+            if is_number:
                 raise UndecidedError(f"the store has no entry {name}")
-            raise UsageError(
-                f"{name[:100]!r} names no entry", hint="a number, or the first 4 or more hex digits of a bundle's digest"
-            )
+            hint = "a number, or the first 4 or more hex digits of a bundle's digest"
+            raise UsageError(f"{name[:100]!r} names no entry", hint=hint)
         found = self._ask(lambda index: index.by_blob(name))
         if not found:
             raise UndecidedError(f"the store has no bundle whose digest starts with {name!r}")
         if len({entry.blob for entry in found}) > 1:
-            raise UsageError(f"{name!r} is the start of {len(found)} bundles' digests", hint="write more digits of it")
+            raise UsageError(f"several bundles' digests start with {name!r}", hint="write more digits of it")
         return found[0]
 
     def read(self, entry: Entry) -> bytes:
         """See `Store.read`."""
-        record = self._record(entry.seq)
-        if record is None:
+        data = self._log.entry_bytes(entry.seq)
+        if data is None:
             raise StoreError(f"entry {entry.seq} was removed from the store {self._log.path!r}")
-        if (record.kind, record.blob) != (entry.kind, entry.blob):
-            raise StoreError(
-                f"entry {entry.seq} is for another bundle than the index says",
-                hint="assay evidence check names what was changed",
-            )
+        hint = "assay evidence check names what was changed"
+        try:
+            record = decode(data, f"entry {entry.seq}")
+        except DocumentError as error:
+            raise StoreError(error.message, hint=hint) from None
+        # The index is believed for finding only: what it says of this entry must be what the log says.
+        if (record.seq, record.kind, record.blob) != (entry.seq, entry.kind, entry.blob):
+            raise StoreError(f"entry {entry.seq} is not what the index says", hint=hint)
         return self._log.blob(record.blob)
 
     def add(
@@ -123,25 +126,28 @@ class DirectoryStore:
     ) -> Entry:
         """See `Store.add`."""
         labels = dict(labels or {})
-        _check_time(now)
-        _check_texts(labels, target)
-        known = facts(bundle, "the bundle")
-        blob = digest(bundle)
-        with self._writing() as index:
+        _check_labels(labels)
+        if target is not None:
+            _check_text("the target", target)
+        time, known, blob = _utc(now), facts(bundle, "the bundle"), digest(bundle)
+
+        def action(index: Index) -> Entry:
             for entry in index.by_blob(blob):
                 if not entry.discarded:
-                    self._log.blob(blob)  # what was kept must still be there before it is called kept
+                    self._log.blob(blob)  # still whole: it is about to be called kept
                     return entry
             head = index.head()
-            record = Record(head.seq + 1, head.digest, STATEMENT, blob, now, labels, target)
-            own = self._log.write(bundle, record)
-            return self._indexed(index, record, own, lambda: index.insert(record, own, known))
+            record = Record(head.seq + 1, head.digest, STATEMENT, blob, time, labels, target)
+            return self._append(index, bundle, record, known)
+
+        return self._write(action)
 
     def discard(self, entry: Entry, *, reason: str, now: datetime) -> Entry:
         """See `Store.discard`."""
-        _check_time(now)
         _check_text("the reason", reason)
-        with self._writing() as index:
+        time = _utc(now)
+
+        def action(index: Index) -> Entry:
             current = index.entry(entry.seq)
             if current is None or (current.kind, current.blob) != (entry.kind, entry.blob):
                 raise StoreError(f"entry {entry.seq} is not in the store {self._log.path!r}")
@@ -150,32 +156,36 @@ class DirectoryStore:
             if current.discarded_by is not None:
                 raise UsageError(f"entry {entry.seq} is already discarded, by entry {current.discarded_by}")
             head = index.head()
-            record = Record(
-                head.seq + 1, head.digest, TOMBSTONE, entry.blob, now, discards=entry.seq, reason=reason
-            )
-            own = self._log.write(b"", record)
-            return self._indexed(index, record, own, lambda: index.insert(record, own, None))
+            record = Record(head.seq + 1, head.digest, TOMBSTONE, entry.blob, time, discards=entry.seq, reason=reason)
+            return self._append(index, b"", record, None)
+
+        return self._write(action)
 
     def check(self, expect_head: str | None = None) -> Report:
         """See `Store.check`."""
         from assay.evidence.stores.check import check
 
+        index = None
+        with contextlib.suppress(StoreError):  # an entry that cannot even be read; the check names it
+            self._ask(Index.head)
+            index = self._upkeep.for_reading()
         seen = None
-        with contextlib.suppress(DocumentError):  # said when the store was opened
-            seen = self._heads.seen(self._log.path)
-        return check(self._log, self._current(), seen, expect_head)
+        with contextlib.suppress(DocumentError):  # said when the store was used first
+            seen = None if self._new else self._heads.seen(self._log.path)
+        report = check(self._log, index, seen, expect_head)
+        if not report.problems:
+            self._heads.remember(self._log.path, report.head)
+        return report
 
     def export(self, entries: Iterable[Entry]) -> bytes:
         """See `Store.export`."""
         # Line ends stand in JSON between values only, where a space means the same: no byte of a value changes.
-        lines = [self.read(entry).rstrip(b" \t\r\n") for entry in entries if entry.kind == STATEMENT]
+        lines = [self.read(entry).strip(b" \t\r\n") for entry in entries if entry.kind == STATEMENT]
         return b"".join(re.sub(rb"[\r\n]", b" ", line) + b"\n" for line in lines)
 
     def close(self) -> None:
         """See `Store.close`."""
-        if self._index is not None:
-            self._index.close()
-            self._index = None
+        self._upkeep.close()
 
     def __enter__(self) -> DirectoryStore:
         return self
@@ -185,36 +195,103 @@ class DirectoryStore:
     ) -> None:
         self.close()
 
-    # Reading through the index ---------------------------------------------------------------------------------
-
     def _ask(self, question: Callable[[Index], _T]) -> _T:
-        """An answer of an index that is up to date; one that turns out broken is built again and asked once more."""
+        """An answer of an index that is up to date; an index that turns out broken is built again first."""
+        index = self._upkeep.for_reading()
+        self._compare_with_last_time(index)
         try:
-            return question(self._current())
+            return question(index)
         except sqlite3.Error as error:
-            self.close()
-            self._note(f"the index could not be used ({error}) and was built again")
-            with self._guard("read"):
-                self._index = self._built_in_memory() if not self._rebuild_quietly() else self._index
-            assert self._index is not None
-            return question(self._index)
+            self._note(f"the index was damaged ({error}) and was built again from the log")
+            with contextlib.suppress(OSError, StoreError), self._log.locked():
+                return question(self._upkeep.rebuilt())
+            return question(self._upkeep.rebuilt_in_memory())
 
-    def _current(self) -> Index:
-        """An index with everything that the log has, without the lock where nothing is to be done."""
-        index = self._index
+    def _write(self, action: Callable[[Index], Entry]) -> Entry:
+        """Do something under the lock that adds an entry."""
         try:
-            if index is None:
-                index = self._index = Index.open(self._index_path)
-            if self._log.entry_bytes(index.head().seq + 1) is None:
-                self._check_end(index)
-                return index
-            if index.identity is None:
-                self._catch_up(index)
-                return index
-        except (sqlite3.Error, OSError):
-            self.close()
-        return self._repaired()
+            with self._log.locked():
+                index = self._upkeep.for_writing()
+                self._compare_with_last_time(index)
+                try:
+                    return action(index)
+                except sqlite3.Error as error:  # before anything was added: `_append` deals with its own
+                    self._note(f"the index was damaged ({error}) and was built again from the log")
+                    return action(self._upkeep.rebuilt())
+        except OSError as error:
+            raise self._log.failure(error, "written to") from None
 
-    @property
-    def _index_path(self) -> str:
-        return os.path.join(self._log.path, "index.sqlite")
+    def _append(self, index: Index, bundle: bytes, record: Record, known: Facts | None) -> Entry:
+        own = self._log.write(bundle, record)
+        # From here on the entry is kept, whatever happens to what follows.
+        try:
+            with index.transaction():
+                index.insert(record, own, known)
+        except sqlite3.Error as error:
+            self._note(f"the entry was added, but not to the index ({error}); the next command does that")
+            self._upkeep.close()
+        if not self._diverged:
+            self._heads.remember(self._log.path, Head(record.seq, own), replace=self._new)
+            self._new = False
+        return Entry(
+            record.seq,
+            own,
+            record.kind,
+            record.blob,
+            record.time,
+            record.labels,
+            record.target,
+            record.discards,
+            record.reason,
+            known.predicate_type if known else None,
+            known.signers if known else (),
+            known.size if known else None,
+        )
+
+    def _compare_with_last_time(self, index: Index) -> None:
+        """Once: is this still the history that this user saw here last?"""
+        if self._greeted:
+            return None
+        self._greeted = True
+        head = index.head()
+        try:
+            seen = self._heads.seen(self._log.path)
+        except DocumentError as error:
+            self._diverged = True
+            return self._note(f"{error.message}: what was last seen of this store is unknown; remove that file")
+        if seen is not None and seen.seq and self._new:
+            return self._note(f"a store of {seen.seq} entries was last seen here; this is a new one")
+        if seen is not None and seen.seq and index.digest(seen.seq) != seen.digest:
+            self._diverged = True
+            how = "is shorter than" if seen.seq > head.seq else "is not"
+            return self._note(
+                f"the history of this store {how} the one last seen here (entry {seen.seq}, {seen.digest[:16]}):"
+                f" evidence was removed or replaced, or an older copy restored ({self._heads.path} remembers)"
+            )
+        if head.seq and (seen is None or seen.seq < head.seq):
+            self._heads.remember(self._log.path, head)
+        return None
+
+    def _note(self, text: str) -> None:
+        if text not in self._notes:
+            self._notes.append(text)
+
+
+def _utc(time: datetime) -> datetime:
+    if time.utcoffset() is None:
+        raise UsageError("a time without a time zone could mean any hour", hint="pass UTC")
+    return time.astimezone(UTC)
+
+
+def _check_text(what: str, text: str) -> None:
+    if not 0 < len(text) <= _MAX_TEXT or not text.isprintable():
+        raise UsageError(f"{what} must be 1 to {_MAX_TEXT} printable characters: {text[:60]!a}")
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    if len(labels) > _MAX_LABELS:
+        raise UsageError(f"{len(labels)} labels are more than the {_MAX_LABELS} that an entry may have")
+    for key, value in labels.items():
+        _check_text("a label's key", key)
+        if value:
+            _check_text(f"the label {key!r}", value)

@@ -10,11 +10,9 @@ from dataclasses import dataclass
 from assay.errors import DocumentError
 from assay.evidence import documents
 from assay.evidence.bundle import Bundle
+from assay.evidence.statement import parse
 
-SHAPE = "shape"
-"""Stands as the algorithm of the digest of a target's names and sizes (`Manifest.shape`)."""
-
-_EXTRA = ("contents", SHAPE, "gitCommit", "gitTree")
+_EXTRA = ("contents", "shape", "gitCommit", "gitTree")
 """Annotations of a subject that are digests to look it up by."""
 
 _MAX = 1024
@@ -43,7 +41,7 @@ def facts(data: bytes, what: str) -> Facts:
             f"{what} is not one bundle alone", hint="import it: every bundle in it becomes an entry of its own"
         )
     payload = documents.statement_payload(found[0], what)
-    statement = documents.statements.parse(payload, what)
+    statement = parse(payload, what)
     rows = []
     for subject in statement.subjects:
         rows += [(subject.name, algorithm, value) for algorithm, value in subject.digest.items()]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
 
-from assay.evidence.stores.facts import SHAPE, Facts
+from assay.evidence.stores.facts import Facts
 from assay.evidence.stores.interface import STATEMENT, TOMBSTONE, Entry, Head
 from assay.evidence.stores.log import NO_DIGEST, Record, time_text
 
@@ -189,14 +189,15 @@ class Index:
         until: datetime | None,
         labels: Mapping[str, str] | None,
         discarded: bool,
+        limit: int | None = None,
     ) -> list[Entry]:
         """See `Store.find`."""
         where, values = query(digest, name, shape, predicate_type, signer, since, until, labels, discarded)
-        return self._select(where, values)
+        return self._select(where, values, limit)
 
     def plan(self, where: str, values: list[Any]) -> list[str]:
         """How SQLite would look this up, a step an item."""
-        rows = self._connection.execute(f"EXPLAIN QUERY PLAN {_selection(where)}", values)
+        rows = self._connection.execute(f"EXPLAIN QUERY PLAN {_selection(where)}", [*values, -1])
         return [str(row[3]) for row in rows]
 
     def tables(self) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -210,9 +211,10 @@ class Index:
             for row in self._connection.execute(f"SELECT * FROM {table} ORDER BY {key}"):  # noqa: S608
                 yield table, row
 
-    def _select(self, where: str, values: list[Any]) -> list[Entry]:
+    def _select(self, where: str, values: list[Any], limit: int | None = None) -> list[Entry]:
         try:
-            return [_entry(row) for row in self._connection.execute(_selection(where), values)]
+            rows = self._connection.execute(_selection(where), [*values, -1 if limit is None else limit])
+            return [_entry(row) for row in rows]
         except (ValueError, TypeError, AttributeError) as error:  # not a row that `insert` wrote
             raise sqlite3.DatabaseError(str(error)) from None
 
@@ -231,8 +233,8 @@ def query(
     """A condition with its values; every part of it is answered by an index."""
     parts, values = [f"kind='{STATEMENT}'"], []
     for condition, value in (
-        (f"seq IN (SELECT seq FROM subjects WHERE digest=? AND algorithm<>'{SHAPE}')", digest),
-        (f"seq IN (SELECT seq FROM subjects WHERE digest=? AND algorithm='{SHAPE}')", shape),
+        ("seq IN (SELECT seq FROM subjects WHERE digest=? AND algorithm<>'shape')", digest),
+        ("seq IN (SELECT seq FROM subjects WHERE digest=? AND algorithm='shape')", shape),
         ("seq IN (SELECT seq FROM subjects WHERE name=?)", name),
         ("seq IN (SELECT seq FROM signers WHERE signer=?)", signer),
         ("predicate_type=?", predicate_type),
@@ -270,7 +272,7 @@ def _quoted(path: str) -> str:
 
 
 def _selection(where: str) -> str:
-    return f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY seq DESC"  # noqa: S608
+    return f"SELECT {_COLUMNS} FROM entries WHERE {where} ORDER BY seq DESC LIMIT ?"  # noqa: S608
 
 
 def _dump(value: object) -> str:

@@ -90,9 +90,7 @@ class Store(Protocol):
         """What the user should hear about the store so far: an index rebuilt, a history shorter than last seen."""
         ...
 
-    def add(
-        self, bundle: bytes, *, now: datetime, labels: Mapping[str, str] = ..., target: str | None = None
-    ) -> Entry:
+    def add(self, bundle: bytes, *, now: datetime, labels: Mapping[str, str] = ..., target: str | None = None) -> Entry:
         """Keep one bundle, byte for byte. When it returns, the entry survives a kill and a power cut.
 
         ``now`` must have a time zone. The same bytes again return the entry that is there, with its own labels,
@@ -114,13 +112,14 @@ class Store(Protocol):
         until: datetime | None = None,
         labels: Mapping[str, str] | None = None,
         discarded: bool = False,
+        limit: int | None = None,
     ) -> list[Entry]:
         """Entries of statements that have all that is asked for, newest first; all of them when nothing is.
 
         ``digest`` is the hex digest of a subject, whatever its algorithm, or its ``contents``, ``gitCommit`` or
         ``gitTree``; ``name`` a subject's name, ``shape`` the digest of a target's names and sizes, ``signer`` a key
         id or certificate identity as claimed. ``since`` and ``until`` are inclusive. With ``discarded``, discarded
-        entries are in the list too.
+        entries are in the list too; ``limit`` is the number of entries at most.
         """
         ...
 

@@ -149,6 +149,10 @@ class Log:
         except OSError as error:
             raise StoreError(f"entry {seq} of the store {self.path!r} {_reason(error)}") from None
 
+    def has(self, seq: int) -> bool:
+        """Whether an entry has a file, of whatever kind."""
+        return os.path.lexists(os.path.join(self.path, *entry_path(seq)))
+
     def blob(self, name: str) -> bytes:
         """A bundle, after comparing its bytes with its digest. Raises `StoreError` with one sentence."""
         shown = f"the bundle {name[:16]} of the store {self.path!r}"
@@ -218,7 +222,7 @@ class Log:
         descriptor = os.open(os.path.join(self.path, "lock"), flags, 0o666)
         try:
             _wait_for(descriptor, self.path)
-            # The mark stands while somebody writes. Found under the lock, it says that its writer did not get to the end.
+            # The mark stands while somebody writes. Found under the lock, its writer was killed.
             if os.pread(descriptor, 1, 0):
                 self._sweep()
             else:

@@ -10,13 +10,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509 import verification
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
-from assay.errors import SignatureError, UsageError
+from assay.errors import DocumentError, SignatureError, UsageError
 from assay.evidence.bundle import Bundle
 from assay.evidence.keys import public_key
 from assay.evidence.trust.interface import Proof
+
+_UNREADABLE = (x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType)
+"""What ``cryptography`` raises beside ``ValueError`` for certificates that are malformed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +54,27 @@ class CertificateAnchor:
             leaf, *intermediates = [x509.load_der_x509_certificate(der) for der in chain]
             names = identities(leaf)
             key = public_key(leaf.public_key(), "the signing certificate")
-        except ValueError as error:
+        except (ValueError, UnsupportedAlgorithm, *_UNREADABLE) as error:
             raise SignatureError(f"the certificate cannot be read: {str(error)[:120]}") from None
+        except DocumentError as error:
+            raise SignatureError(error.message) from None
         # An expired or not-yet-valid certificate gets its own sentence: it is the failure that honest users meet.
         if not leaf.not_valid_before_utc <= now <= leaf.not_valid_after_utc:
             span = f"{leaf.not_valid_before_utc:%Y-%m-%d} to {leaf.not_valid_after_utc:%Y-%m-%d}"
             raise SignatureError(f"the certificate is valid from {span}, not at {now:%Y-%m-%d %H:%M}Z")
         # Stops: certificates of other authorities, broken signatures, end-entity certificates acting as authorities.
         try:
-            _verifier(self.authorities, now).verify(leaf, intermediates)
-        except verification.VerificationError as error:
-            raise SignatureError(f"the certificate does not chain to a trusted authority: {str(error)[:160]}") from None
+            path = _verifier(self.authorities, now).verify(leaf, intermediates).chain
+        except (verification.VerificationError, ValueError, *_UNREADABLE) as error:
+            reason = str(error).partition(" (encountered")[0][:240]
+            raise SignatureError(f"the certificate does not chain to a trusted authority: {reason}") from None
         # Stops: a web server's certificate of the same authority used to sign models.
         if not _may_sign(leaf):
             raise SignatureError("the certificate is not for signing (key usage)")
+        # Stops: an authority that may certify some names only and puts another into the common name, which name
+        # constraints do not reach.
+        if any(_constrains_names(certificate) for certificate in path):
+            names = alternative_names(leaf)
         # Stops: anybody else whom the same authority certified.
         if self.identity not in names:
             raise SignatureError(f"the certificate is for {', '.join(names) or 'nobody'}, not for {self.identity!r}")
@@ -80,22 +91,31 @@ def load_authorities(pem: bytes, what: str) -> tuple[x509.Certificate, ...]:
     """The certificates of a CA file. Raises `UsageError` when there is none."""
     try:
         return tuple(x509.load_pem_x509_certificates(pem))
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise UsageError(f"{what} holds no PEM certificate") from None
 
 
 def identities(certificate: x509.Certificate) -> list[str]:
     """Every name that the certificate carries: alternative names first, then the common name."""
-    names: list[str] = []
+    common = _common_name(certificate.subject)
+    return [*alternative_names(certificate), *([common] if common else [])]
+
+
+def alternative_names(certificate: x509.Certificate) -> list[str]:
+    """The e-mails, URIs and DNS names that the certificate carries."""
     try:
         value = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        names += value.get_values_for_type(x509.RFC822Name)
-        names += value.get_values_for_type(x509.UniformResourceIdentifier)
-        names += value.get_values_for_type(x509.DNSName)
     except x509.ExtensionNotFound:
-        pass
-    common = _common_name(certificate.subject)
-    return [*names, common] if common else names
+        return []
+    return [
+        *value.get_values_for_type(x509.RFC822Name),
+        *value.get_values_for_type(x509.UniformResourceIdentifier),
+        *value.get_values_for_type(x509.DNSName),
+    ]
+
+
+def _constrains_names(certificate: x509.Certificate) -> bool:
+    return any(isinstance(extension.value, x509.NameConstraints) for extension in certificate.extensions)
 
 
 def _common_name(name: x509.Name) -> str | None:
@@ -111,9 +131,9 @@ def _verifier(authorities: tuple[x509.Certificate, ...], now: datetime) -> verif
         .time(now.replace(tzinfo=None))
         .max_chain_depth(8)
         .extension_policies(
-            ca_policy=verification.ExtensionPolicy.permit_all().require_present(
-                x509.BasicConstraints, verification.Criticality.AGNOSTIC, _is_authority
-            ),
+            ca_policy=verification.ExtensionPolicy.permit_all()
+            .require_present(x509.BasicConstraints, verification.Criticality.AGNOSTIC, _is_authority)
+            .may_be_present(x509.KeyUsage, verification.Criticality.AGNOSTIC, _may_certify),
             ee_policy=verification.ExtensionPolicy.permit_all(),
         )
         .build_client_verifier()
@@ -123,6 +143,13 @@ def _verifier(authorities: tuple[x509.Certificate, ...], now: datetime) -> verif
 def _is_authority(policy: verification.Policy, certificate: x509.Certificate, value: x509.BasicConstraints) -> None:
     if not value.ca:
         raise ValueError("not a certificate authority")
+
+
+def _may_certify(policy: verification.Policy, certificate: x509.Certificate, value: x509.KeyUsage | None) -> None:
+    # RFC 5280, 6.1.4 (n). Basic constraints alone are not enough: signing certificates exist that call themselves
+    # authorities (those of released model signatures do), and their holders must not certify anybody else.
+    if value is not None and not value.key_cert_sign:
+        raise ValueError("its key usage does not allow it to sign certificates")
 
 
 def _may_sign(leaf: x509.Certificate) -> bool:

@@ -78,13 +78,23 @@ class Beneath:
 
     def open(self, path: str) -> int:
         """As `open_beneath`."""
+        base = self._base(path)
+        return os.open(base, _FILE, dir_fd=self._fds[-1])
+
+    def stat(self, path: str) -> os.stat_result:
+        """What lies at ``path``, without following a link."""
+        base = self._base(path)
+        return os.stat(base, dir_fd=self._fds[-1], follow_symlinks=False)
+
+    def _base(self, path: str) -> str:
+        """The last component, with the folder above it open."""
         cut = path.rfind("/") + 1
         if path[:cut] != self._prefix:
             self._enter(path, cut)
         base = path[cut:]
         if base in ("", ".", ".."):
             raise TargetError(f"{path!r} is not a plain path beneath the target")
-        return os.open(base, _FILE, dir_fd=self._fds[-1])
+        return base
 
     def _enter(self, path: str, cut: int) -> None:
         folders = _parts(path)[:-1]

@@ -7,6 +7,8 @@ same rows, and a result costs no object, message or lock.
 from __future__ import annotations
 
 import mmap
+import os
+import struct
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,6 +29,7 @@ IDENTITY = 40
 """Bytes of a file's identity: five 8-byte numbers (device, inode, size, mtime and ctime in nanoseconds)."""
 
 _NONE = bytes(IDENTITY)
+_pack = struct.Struct("=QQQqq").pack
 
 BATCH, WINDOW, STREAM = range(3)
 
@@ -57,14 +60,17 @@ class Plan:
     """Bytes to read."""
 
 
+def identity_of(status: os.stat_result) -> bytes:
+    """What a file's digests belong to: `IDENTITY` bytes."""
+    return _pack(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
 def segments_of(size: int) -> int:
     """Segments of a file of ``size`` bytes."""
     return -(-size // SEGMENT)
 
 
-def make_plan(
-    listing: Listing, positions: Sequence[int], *, sha256: bool, blake3: bool, workers: int
-) -> Plan:
+def make_plan(listing: Listing, positions: Sequence[int], *, sha256: bool, blake3: bool, workers: int) -> Plan:
     """Cut the work up for ``workers`` workers."""
     sizes = listing.sizes
     small = array("Q", (i for i in positions if sizes[i] <= SEGMENT))
@@ -84,8 +90,7 @@ def make_plan(
             units.append((STREAM, i, int(sizes[i] * workers > large_bytes), 0))
         else:
             units.extend(
-                (WINDOW, i, first, min(first + WINDOW_SEGMENTS, count))
-                for first in range(0, count, WINDOW_SEGMENTS)
+                (WINDOW, i, first, min(first + WINDOW_SEGMENTS, count)) for first in range(0, count, WINDOW_SEGMENTS)
             )
     start = in_batch = 0
     for k, i in enumerate(small):
@@ -124,9 +129,7 @@ class Table:
         self._identities = self._segments + plan.segment_count * DIGEST
         self._workers = self._identities + count * IDENTITY
         self._end = self._workers + workers * 16
-        self._memory = mmap.mmap(
-            -1, self._end
-        )  # shared zeros; a page costs memory once something is written to it
+        self._memory = mmap.mmap(-1, self._end)  # shared zeros; a page costs memory once something is written to it
 
     def sha256(self, i: int, digest: bytes) -> None:
         """Store a file's SHA-256."""
@@ -157,9 +160,7 @@ class Table:
 
     def done(self) -> int:
         """Bytes that all workers have read."""
-        return sum(
-            int.from_bytes(self._memory[at : at + 8], "little") for at in range(self._workers, self._end, 16)
-        )
+        return sum(int.from_bytes(self._memory[at : at + 8], "little") for at in range(self._workers, self._end, 16))
 
     def position(self, worker: int) -> int:
         """The file that a worker is at."""

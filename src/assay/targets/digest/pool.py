@@ -12,9 +12,12 @@ import signal
 import struct
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from queue import Empty, SimpleQueue
+from typing import NoReturn
 
-from assay.errors import AssayError, ChangedError, TargetError
+from assay.errors import AssayError, TargetError
 from assay.targets.digest.plan import Plan, Table
 from assay.targets.digest.worker import Failed, Worker, failure
 from assay.targets.interface import Progress
@@ -26,10 +29,9 @@ _TOKEN = struct.Struct("<I")
 """The number of a unit, on its way to whichever worker is free."""
 
 _REPORT = struct.Struct("<iiq240s")
-"""Worker, outcome, position, text; shorter than PIPE_BUF, so that one write is one report."""
+"""Outcome, code and position of a `Failed`, text; shorter than PIPE_BUF, so that one write is one report."""
 
 _OK, _FAILED, _CRASHED = range(3)
-_CODE_SHIFT = 8
 
 
 def run_inline(plan: Plan, table: Table, progress: Progress | None, *, identities: bool) -> None:
@@ -46,9 +48,7 @@ def run_inline(plan: Plan, table: Table, progress: Progress | None, *, identitie
         worker.close()
 
 
-def run_threads(
-    plan: Plan, table: Table, workers: int, progress: Progress | None, *, identities: bool
-) -> None:
+def run_threads(plan: Plan, table: Table, workers: int, progress: Progress | None, *, identities: bool) -> None:
     """Units over threads. Every thread has ended when this returns or raises."""
     stop = threading.Event()
     ended: SimpleQueue[BaseException | None] = SimpleQueue()
@@ -112,100 +112,90 @@ def can_fork() -> bool:
     return False
 
 
-def run_forked(
-    plan: Plan, table: Table, workers: int, progress: Progress | None, *, identities: bool
-) -> None:
+def run_forked(plan: Plan, table: Table, workers: int, progress: Progress | None, *, identities: bool) -> None:
     """Units over forked processes. Every child has ended and been waited for when this returns or raises."""
     work_r, work_w = os.pipe()
-    report_r, report_w = os.pipe()
     os.set_blocking(work_w, False)
     children: list[int] = []
+    reports: dict[int, int] = {}
     masked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
         parent = os.getpid()
         gc.freeze()  # a collection in a child would write to, and so copy, every page of the parent's objects
         for number in range(workers):
+            report_r, report_w = os.pipe()
+            reports[report_r] = number
             child = os.fork()
             if not child:
-                _child(plan, table, number, parent, (work_r, work_w, report_r, report_w), masked, identities)
+                worker = partial(Worker, plan, table, number, identities=identities, stopped=bool)
+                _child(worker, plan, parent, work_r, (work_w, *reports), report_w, masked)
+            os.close(report_w)  # before the next fork: only its own worker may keep a report open
             children.append(child)
         gc.unfreeze()
-        os.close(report_w)
-        report_w = -1
         signal.pthread_sigmask(signal.SIG_SETMASK, masked)
-        finished = _feed(plan, table, work_w, report_r, progress)
-        if len(finished) != workers:
-            raise _died(plan, table, children, finished)
+        _feed(plan, table, work_w, reports, children, progress)
     finally:
         for child in children:
             _kill(child)
-        for descriptor in (work_r, work_w, report_r, report_w):
-            if descriptor >= 0:
-                os.close(descriptor)
+        for descriptor in (work_r, work_w, *reports):
+            os.close(descriptor)
         signal.pthread_sigmask(signal.SIG_SETMASK, masked)
 
 
-def _feed(plan: Plan, table: Table, work: int, reports: int, progress: Progress | None) -> set[int]:
-    """Hand out the units until every worker is gone; the numbers of those that reported a good end."""
+def _feed(
+    plan: Plan, table: Table, work: int, reports: dict[int, int], children: list[int], progress: Progress | None
+) -> None:
+    """Hand out the units until every worker has reported a good end; raise for the first that has not."""
     import select
 
-    finished: set[int] = set()
     sent, count = 0, len(plan.units)
-    pending = b""
     poll = select.poll()
-    poll.register(reports, select.POLLIN)
     poll.register(work, select.POLLOUT)
-    while True:
+    for report_r in reports:
+        poll.register(report_r, select.POLLIN)
+    waiting = len(reports)
+    while waiting:
         for descriptor, _ in poll.poll(_POLL * 1000):
             if descriptor == work:
                 upto = min(sent + 256, count)
                 try:
-                    os.write(
-                        work, b"".join(map(_TOKEN.pack, range(sent, upto)))
-                    )  # <= PIPE_BUF: all or nothing
+                    os.write(work, b"".join(map(_TOKEN.pack, range(sent, upto))))  # <= PIPE_BUF: all or nothing
                     sent = upto
                 except BlockingIOError:
                     pass
-                except BrokenPipeError:
-                    sent = count  # nobody is left; their reports say why
                 if sent == count:
                     poll.unregister(work)
-                    os.dup2(reports, work)  # closes the pipe, and keeps the number for the caller to close
+                    os.dup2(next(iter(reports)), work)  # closes the pipe, and keeps the number for the caller's close
                 continue
-            data = os.read(reports, 65536)
-            if not data:
-                return finished
-            pending += data
-            while len(pending) >= _REPORT.size:
-                number, outcome, position, text = _REPORT.unpack(pending[: _REPORT.size])
-                pending = pending[_REPORT.size :]
-                if outcome == _OK:
-                    finished.add(number)
-                elif outcome == _CRASHED:
-                    name = plan.listing.names[table.position(number)]
-                    why = text.rstrip(b"\0").decode("utf-8", "replace")
-                    raise TargetError(f"reading at {name!r} failed: {why}")
-                else:
-                    raise failure(plan, Failed(position, outcome >> _CODE_SHIFT))
+            report = os.read(descriptor, _REPORT.size)
+            number = reports[descriptor]
+            if not report:
+                raise _died(plan, table, number, children)
+            outcome, code, position, text = _REPORT.unpack(report)
+            if outcome == _FAILED:
+                raise failure(plan, Failed(position, code))
+            if outcome == _CRASHED:
+                name = plan.listing.names[table.position(number)]
+                raise TargetError(f"reading at {name!r} failed: {text.rstrip(bytes(1)).decode('utf-8', 'replace')}")
+            poll.unregister(descriptor)
+            waiting -= 1
         if progress is not None:
             progress(table.done(), plan.total)
 
 
-def _died(plan: Plan, table: Table, children: list[int], finished: set[int]) -> TargetError:
-    """The error for workers that ended without a report."""
-    number = min(set(range(len(children))) - finished)
+def _died(plan: Plan, table: Table, number: int, children: list[int]) -> TargetError:
+    """The error for a worker that ended without a report."""
     name = plan.listing.names[table.position(number)]
+    child = children[number]
     try:
-        _, status = os.waitpid(children[number], 0)
+        _, status = os.waitpid(child, 0)
     except ChildProcessError:  # the program ignores SIGCHLD, so the kernel has forgotten how it ended
         return TargetError(f"a worker died while it was reading at {name!r}")
-    children.remove(children[number])
+    children.remove(child)
     if os.WIFSIGNALED(status):
-        number = os.WTERMSIG(status)
-        if number == signal.SIGBUS:
-            return ChangedError(f"{name!r} became shorter while it was read")
+        one = os.WTERMSIG(status)
         return TargetError(
-            f"a worker was killed by signal {number} ({signal.strsignal(number)}) while it was reading at {name!r}",
+            f"a worker was killed by signal {one} ({signal.strsignal(one)}) while it was reading at {name!r}",
             hint="if memory was short, try fewer workers",
         )
     return TargetError(f"a worker died while it was reading at {name!r}")
@@ -220,37 +210,36 @@ def _kill(child: int) -> None:
 
 
 def _child(
+    make_worker: Callable[[], Worker],
     plan: Plan,
-    table: Table,
-    number: int,
     parent: int,
-    pipes: tuple[int, int, int, int],
+    work: int,
+    others: tuple[int, ...],
+    report: int,
     masked: set[int | signal.Signals],
-    identities: bool,
-) -> None:
+) -> NoReturn:
     """A worker's whole life. Never returns, and never runs anything that the parent has registered."""
-    work_r, work_w, report_r, report_w = pipes
-    position, outcome, text = 0, _CRASHED, ""
+    outcome, code, position, text = _CRASHED, 0, 0, ""
     try:
         for one in (signal.SIGINT, signal.SIGTERM):
             signal.signal(one, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, masked)
-        os.close(work_w)
-        os.close(report_r)
-        worker = Worker(plan, table, number, identities=identities, stopped=bool)
-        while token := os.read(work_r, _TOKEN.size):
+        for descriptor in others:
+            os.close(descriptor)
+        worker = make_worker()
+        while token := os.read(work, _TOKEN.size):
             worker.run(plan.units[_TOKEN.unpack(token)[0]])
             if os.getppid() != parent:
-                os._exit(1)  # nobody waits for the rest
+                break  # nobody waits for the rest
         outcome = _OK
     except Failed as error:
-        outcome, position = _FAILED | error.code << _CODE_SHIFT, error.position
+        outcome, code, position = _FAILED, error.code, error.position
     except AssayError as error:
         text = error.message
     except BaseException as error:
         text = f"{type(error).__name__}: {error}"
     finally:
         try:
-            os.write(report_w, _REPORT.pack(number, outcome, position, text.encode("utf-8", "replace")[:240]))
+            os.write(report, _REPORT.pack(outcome, code, position, text.encode("utf-8", "replace")[:240]))
         finally:
-            os._exit(0 if outcome == _OK else 1)
+            os._exit(0)

@@ -31,9 +31,7 @@ class Range(Protocol):
     def digest(self) -> bytes: ...  # noqa: D102
 
 
-def check(
-    target: Target, ranges: Sequence[Range]
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+def check(target: Target, ranges: Sequence[Range]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """Names (missing, extra, modified). A file counts as modified too when the ranges end before it does.
 
     Empty files that no range names are not extra: shards of nothing are nothing.

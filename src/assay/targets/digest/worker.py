@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from queue import SimpleQueue
@@ -17,7 +16,7 @@ from typing import Any
 
 from assay.errors import ChangedError, TargetError
 from assay.targets.digest.beneath import Beneath, unreadable
-from assay.targets.digest.plan import BATCH, WINDOW, Plan, Table, Unit
+from assay.targets.digest.plan import BATCH, WINDOW, Plan, Table, Unit, identity_of
 from assay.targets.interface import SEGMENT
 
 CHUNK = 1024 * 1024
@@ -28,8 +27,6 @@ RING = 3
 
 CHANGED = 0
 """Code of a `Failed` that is not an errno: the file did not hold still."""
-
-pack_identity = struct.Struct("=QQQqq").pack
 
 
 class Failed(Exception):
@@ -119,10 +116,7 @@ class Worker:
             raise Failed(i, CHANGED)
 
     def _identify(self, i: int, status: os.stat_result) -> None:
-        identity = pack_identity(
-            status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        )
-        if not self._table.identity(i, identity):
+        if not self._table.identity(i, identity_of(status)):
             raise Failed(i, CHANGED)  # another window of this file saw another file
 
     def _read(self, i: int, fd: int, into: memoryview, offset: int) -> None:

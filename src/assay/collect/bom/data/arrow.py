@@ -1,10 +1,8 @@
-"""Reads Arrow IPC: the file format (Feather version 2 is the same) and the stream format; columns and row
-count.
+"""Reads Arrow IPC, as a file (Feather version 2 is the same) and as a stream: columns and row count.
 
 pyarrow parses the schema. Rows are counted from the messages' own metadata, passing over their bodies, so
 that a file of many gigabytes is a few small reads.
-Source: https://arrow.apache.org/docs/format/Columnar.html and ``format/{File,Message}.fbs`` in Arrow's
-repository.
+Source: https://arrow.apache.org/docs/format/Columnar.html, Arrow's ``format/{File,Message}.fbs``.
 """
 
 from __future__ import annotations

@@ -62,9 +62,7 @@ class DelimitedReader:
         except DocumentError as error:
             return DataFile(path, format, warnings=(f"{path}: {error.message}",))
         if sample.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in sample:
-            return DataFile(
-                path, format, warnings=(f"{path}: no UTF-8 text; its columns and rows were not read",)
-            )
+            return DataFile(path, format, warnings=(f"{path}: no UTF-8 text; its columns and rows were not read",))
         warnings = []
         try:
             text, encoding = sample.decode("utf-8-sig"), "utf-8"

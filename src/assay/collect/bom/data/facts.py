@@ -41,7 +41,7 @@ def clip(text: str) -> str:
 
 def columns(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[Column, ...], list[str]]:
     """Names and types as columns, the first `MAX_COLUMNS` of them, and what to warn about."""
-    kept = []
+    kept: list[Column] = []
     for name, kind in pairs:
         if len(kept) >= MAX_COLUMNS:
             return tuple(kept), [f"has more than {MAX_COLUMNS} columns; the others are not listed"]

@@ -76,9 +76,7 @@ def _parent(name: str) -> str:
     return name.rpartition("/")[0]
 
 
-def _describe(
-    root: str, inside: dict[str, list[tuple[str, int]]], open: Callable[[str], BinaryIO]
-) -> DataFile:
+def _describe(root: str, inside: dict[str, list[tuple[str, int]]], open: Callable[[str], BinaryIO]) -> DataFile:
     path = f"{root}/" if root else "./"
     every = [image for found in inside.values() for image in found]
     formats, wrong = Counter[str](), []

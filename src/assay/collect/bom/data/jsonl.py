@@ -109,13 +109,15 @@ def _one(kinds: set[str]) -> str:
 
 def _count(file: BinaryIO) -> int:
     """Lines that are not blank."""
-    count, last, inside = 0, b"\n", False
+    count, inside = 0, False
     while data := file.read(_CHUNK):
-        # With the last byte in front, a blank line at the start of a chunk is seen as one.
-        block = last + data
-        count += data.count(b"\n")
-        if b"\n\n" in block or b"\n\r\n" in block or b"\n " in block or b"\n\t" in block:
-            count -= sum(match[0].count(b"\n") for match in _BLANK.finditer(block))
-        last = data[-1:]
-        inside = bool(data[data.rfind(b"\n") + 1 :].strip()) or (inside and b"\n" not in data)
+        first, last = data.find(b"\n"), data.rfind(b"\n")
+        if first < 0:
+            inside = inside or bool(data.strip())
+            continue
+        count += inside or bool(data[:first].strip())
+        count += data.count(b"\n", first + 1, last + 1)
+        if any(mark in data for mark in (b"\n\n", b"\n\r", b"\n ", b"\n\t")):
+            count -= sum(match[0].count(b"\n") for match in _BLANK.finditer(data, first, last + 1))
+        inside = bool(data[last + 1 :].strip())
     return count + inside

@@ -1,4 +1,4 @@
-"""Reads Parquet: schema, row count, row groups and codecs, all from the footer; no data page is read.
+"""Reads Parquet: schema, row count and row groups, all from the footer; no data page is read.
 
 pyarrow parses the footer, whose length is limited first. Source: https://parquet.apache.org/docs/file-format/
 """
@@ -36,26 +36,18 @@ class ParquetReader:
             return _unread(path, MissingExtraError("the schema of Parquet", "data").message)
         try:
             file.seek(0)
-            parquet = pq.ParquetFile(
-                file, thrift_string_size_limit=_MAX_FOOTER, thrift_container_size_limit=_MAX_ITEMS
-            )
+            parquet = pq.ParquetFile(file, thrift_string_size_limit=_MAX_FOOTER, thrift_container_size_limit=_MAX_ITEMS)
             footer = parquet.metadata
             listed, warnings = columns((field.name, _type(field.type)) for field in parquet.schema_arrow)
             metadata = {"row_groups": str(footer.num_row_groups), "version": clip(str(footer.format_version))}
             if footer.created_by:
                 metadata["created_by"] = clip(footer.created_by)
-            if footer.num_row_groups and footer.num_columns:
-                group = footer.row_group(0)
-                codecs = {group.column(i).compression for i in range(min(footer.num_columns, 1000))}
-                metadata["compression"] = clip(", ".join(sorted(codecs)))
             rows = footer.num_rows
         except (pa.ArrowException, OSError, ValueError, KeyError, OverflowError, MemoryError) as error:
             return _unread(path, f"its footer cannot be read: {clip(str(error))}")
         if rows < 0:
             return _unread(path, "its footer states a negative number of rows")
-        return DataFile(
-            path, "parquet", rows, listed, metadata, tuple(f"{path}: {text}" for text in warnings)
-        )
+        return DataFile(path, "parquet", rows, listed, metadata, tuple(f"{path}: {text}" for text in warnings))
 
 
 def _problem(file: BinaryIO, size: int) -> str | None:

@@ -15,32 +15,30 @@ from typing import Any
 
 import assay
 from assay.collect.bom.build import Bom
-from assay.collect.bom.documents import facts, licences
+from assay.collect.bom.documents import components, facts, licences
+from assay.collect.bom.documents.facts import assay_property
 from assay.collect.bom.documents.words import clean
-from assay.collect.bom.interface import DataFile, ModelFile, Package
+from assay.collect.bom.interface import ModelFile
 from assay.collect.bom.purl import clean_url, purl, target_purl
 from assay.errors import UsageError
-from assay.evidence.predicates.cyclonedx import (
+from assay.evidence.predicates.cyclonedx import file_component, manifest_properties
+from assay.evidence.predicates.cyclonedx_types import (
     Component,
     Contents,
     Data,
     Dependency,
     Document,
-    Evidence,
     ExternalReference,
     Format,
     Hash,
     Metadata,
     ModelCard,
     ModelParameters,
-    Occurrence,
     Pedigree,
     PerformanceMetric,
     Property,
     QuantitativeAnalysis,
     Tools,
-    file_component,
-    manifest_properties,
 )
 
 ROOT = "target"
@@ -48,8 +46,6 @@ ROOT = "target"
 
 _SERIAL = uuid.UUID("5f6a1b7e-6d0f-5f4e-9f0c-2d1f0c6f5a11")
 """Namespace of serial numbers; any fixed UUID does."""
-
-_ALGORITHMS = {"MD5", "SHA-1", "SHA-256", "SHA-384", "SHA-512", "BLAKE3"}
 
 _TYPES = {"model": "machine-learning-model", "dataset": "data", "environment": "platform", "file": "file"}
 
@@ -59,8 +55,7 @@ def build(bom: Bom) -> Document:
     if not bom.manifest.sha256:
         raise UsageError("a bill of materials needs the SHA-256 of every file")
     main = _main(bom)
-    stated = _stated_datasets(bom)
-    inside = [*_models(bom), *_data(bom), *stated, *_packages(bom.packages)]
+    inside = components.all_of(bom)
     graph = [Dependency(ref=ROOT, depends_on=[str(part.bom_ref) for part in inside] or None)]
     for part in inside:
         places = part.evidence.occurrences if part.evidence and part.type != "library" else None
@@ -101,36 +96,24 @@ def render(bom: Bom) -> bytes:
 
 def _stable_reference(bom: Bom) -> str:
     """The reference without a path of this machine."""
-    where = clean_url(bom.facts.origin or "") or (
-        bom.reference.name if bom.reference.scheme == "hf" else bom.name
-    )
+    where = clean_url(bom.facts.origin or "") or (bom.reference.name if bom.reference.scheme == "hf" else bom.name)
     return f"{bom.reference.scheme}:{where}@{bom.facts.revision or ''}"
-
-
-def _property(name: str, value: object) -> Property:
-    return Property(f"assay:{name}", clean(value))
 
 
 def _reading(bom: Bom) -> Iterator[Property]:
     """How the target was read, and what could not be."""
     for rule in bom.facts.part:
-        yield _property("part", rule)
+        yield assay_property("part", rule)
     for rule in bom.facts.ignore_rules:
-        yield _property("ignore-rule", rule)
+        yield assay_property("ignore-rule", rule)
     for name in bom.facts.ignored:
-        yield _property("ignored", name)
+        yield assay_property("ignored", name)
     if bom.facts.followed_links:
-        yield _property("followed-links", "true")
+        yield assay_property("followed-links", "true")
     for name, digest in sorted(bom.facts.digests.items()):
-        yield _property(f"digest:{name}", digest)
-    for warning in bom.warnings:
-        yield _property("warning", warning)
-    said = [(file.path, file.warnings) for file in bom.models]
-    said += [(card.path, card.warnings) for card in bom.cards]
-    said += [(data.path, data.warnings) for data in bom.data]
-    for path, warnings in said:
-        for warning in warnings:
-            yield _property("warning", f"{path}: {warning}")
+        yield assay_property(f"digest:{name}", digest)
+    for warning in bom.all_warnings:
+        yield assay_property("warning", warning)
 
 
 def _main(bom: Bom) -> Component:
@@ -144,7 +127,7 @@ def _main(bom: Bom) -> Component:
         *licences.choices([licence for card in bom.cards for licence in card.licences]),
     )
     properties = manifest_properties(bom.manifest)
-    properties += [_property("size", bom.manifest.size), *sources]
+    properties += [assay_property("size", bom.manifest.size), *sources]
     card = pedigree = None
     if bom.kind == "model":
         card = _card(bom)
@@ -153,14 +136,8 @@ def _main(bom: Bom) -> Component:
     data = None
     if bom.kind == "dataset":
         rows = [file.rows for file in bom.data]
-        known = (
-            [Property("assay:data:rows", str(sum(row or 0 for row in rows)))]
-            if None not in rows and rows
-            else []
-        )
-        data = [
-            Data(type="dataset", name=clean(bom.name), contents=Contents(properties=known) if known else None)
-        ]
+        known = [Property("assay:data:rows", str(sum(row or 0 for row in rows)))] if None not in rows and rows else []
+        data = [Data(type="dataset", name=clean(bom.name), contents=Contents(properties=known) if known else None)]
     title = next((card.title for card in bom.cards if card.title and "/" not in card.path), None)
     return Component(
         type=kind,
@@ -211,9 +188,7 @@ def _card(bom: Bom) -> ModelCard | None:
         for name in ("task", "architecture", "library")
     }
     family = next((card.metadata["model_type"] for card in cards if card.metadata.get("model_type")), None)
-    architecture = first["architecture"] or next(
-        (file.architecture for file in main if file.architecture), None
-    )
+    architecture = first["architecture"] or next((file.architecture for file in main if file.architecture), None)
     names = sorted({clean(name) for card in cards for name in card.datasets})
     inputs, outputs = _formats(main, "inputs"), _formats(main, "outputs")
     parameters = ModelParameters(
@@ -233,18 +208,14 @@ def _card(bom: Bom) -> ModelCard | None:
         for card in cards
         for metric in card.metrics
     ]
-    properties = [
-        _property("language", name) for name in sorted({x for card in cards for x in card.languages})
-    ]
-    properties += [_property("tag", name) for name in sorted({x for card in cards for x in card.tags})]
+    properties = [assay_property("language", name) for name in sorted({x for card in cards for x in card.languages})]
+    properties += [assay_property("tag", name) for name in sorted({x for card in cards for x in card.tags})]
     if first["library"]:
-        properties.append(_property("library", first["library"]))
+        properties.append(assay_property("library", first["library"]))
     for card in cards:
-        properties += [
-            _property(f"card:{clean(key, 100)}", card.metadata[key]) for key in sorted(card.metadata)
-        ]
+        properties += [assay_property(f"card:{clean(key, 100)}", card.metadata[key]) for key in sorted(card.metadata)]
         if card.quantisation:
-            properties.append(_property("card:quantisation", card.quantisation))
+            properties.append(assay_property("card:quantisation", card.quantisation))
     made = ModelCard(
         model_parameters=parameters if parameters != ModelParameters() else None,
         quantitative_analysis=QuantitativeAnalysis(performance_metrics=metrics) if metrics else None,
@@ -254,102 +225,9 @@ def _card(bom: Bom) -> ModelCard | None:
 
 
 def _formats(main: Sequence[ModelFile], key: str) -> list[Format] | None:
-    text = next((file.metadata[key] for file in main if file.metadata.get(key)), None)
+    """What an ONNX file states of its inputs or outputs; in other formats the words mean other things."""
+    text = next((f.metadata[key] for f in main if f.format == "onnx" and f.metadata.get(key)), None)
     return [Format(format=clean(text))] if text else None
-
-
-def _models(bom: Bom) -> Iterator[Component]:
-    """Models inside of something that is not itself the model."""
-    if bom.kind == "model":
-        return
-    for file in bom.models:
-        card = None
-        if file.architecture:
-            card = ModelCard(model_parameters=ModelParameters(model_architecture=clean(file.architecture)))
-        yield Component(
-            type="machine-learning-model",
-            bom_ref=f"model:{file.path}",
-            name=file.path,
-            evidence=Evidence(occurrences=[Occurrence(location=file.path)]),
-            model_card=card,
-            properties=facts.totals([file]),
-        )
-
-
-def _data(bom: Bom) -> Iterator[Component]:
-    """Data sets by file or folder."""
-    for file in bom.data:
-        properties = facts.of_data(file)
-        yield Component(
-            type="data",
-            bom_ref=f"data:{file.path}",
-            name=file.path,
-            evidence=Evidence(occurrences=[Occurrence(location=file.path)]) if _is_file(bom, file) else None,
-            data=[Data(type="dataset", name=file.path, contents=Contents(properties=properties))],
-        )
-
-
-def _is_file(bom: Bom, file: DataFile) -> bool:
-    """A folder of images is one data set of many files."""
-    from bisect import bisect_left
-
-    at = bisect_left(bom.manifest.names, file.path)
-    return at < len(bom.manifest) and bom.manifest.names[at] == file.path
-
-
-def _stated_datasets(bom: Bom) -> list[Component]:
-    """Data sets that a model's card says it was trained or evaluated on."""
-    if bom.kind != "model":
-        return []
-    names = sorted({clean(name) for card in bom.cards if card.kind == "model" for name in card.datasets})
-    return [
-        Component(
-            type="data", bom_ref=f"dataset:{name}", name=name or "?", data=[Data(type="dataset", name=name)]
-        )
-        for name in names
-    ]
-
-
-def _packages(packages: Sequence[Package]) -> Iterator[Component]:
-    """One component a package URL: what was declared without a version joins the one locked version of its
-    name.
-    """
-    versions: dict[str, set[str]] = {}
-    for package in packages:
-        if package.version:
-            versions.setdefault(package.name, set()).add(package.purl)
-    merged: dict[str, list[Package]] = {}
-    for package in packages:
-        known = versions.get(package.name, set())
-        key = next(iter(known)) if not package.version and len(known) == 1 else package.purl
-        merged.setdefault(key, []).append(package)
-    for key in sorted(merged):
-        group = merged[key]
-        best = next((package for package in group if package.version), group[0])
-        choices, sources = licences.choices([licence for package in group for licence in package.licences])
-        hashes = sorted({pair for package in group for pair in package.hashes if pair[0] in _ALGORITHMS})
-        properties = [_property("scope", scope) for scope in sorted({package.scope for package in group})]
-        direct = {package.direct for package in group} - {None}
-        if direct:
-            properties.append(_property("direct", "true" if True in direct else "false"))
-        properties += [
-            _property("requirement", text) for text in sorted({p.requirement for p in group if p.requirement})
-        ]
-        places = [
-            Occurrence(location=clean(source)) for source in sorted({package.source for package in group})
-        ]
-        yield Component(
-            type="library",
-            bom_ref=f"package:{key}",
-            name=best.name,
-            version=best.version,
-            scope="required",
-            hashes=[Hash(*pair) for pair in hashes] or None,
-            licenses=choices or None,
-            purl=best.purl,
-            evidence=Evidence(occurrences=places),
-            properties=[*properties, *sources],
-        )
 
 
 def _files(bom: Bom) -> Iterator[Component]:

@@ -14,7 +14,7 @@ from heapq import nlargest
 
 from assay.collect.bom.documents.words import clean
 from assay.collect.bom.interface import DataFile, ModelFile, Tensor
-from assay.evidence.predicates.cyclonedx import Property
+from assay.evidence.predicates.cyclonedx_types import Property
 
 TENSORS = "assay:tensors"
 """Compact JSON: ``{"f32": [["name", [2, 3]], …], …}``, sorted by dtype and name."""
@@ -28,6 +28,11 @@ MAX_TENSOR_BYTES = 8 * 1024 * 1024
 """Bytes of the list."""
 _MAX_COLUMNS = 5_000
 _LARGEST = 5
+
+
+def assay_property(name: str, value: object) -> Property:
+    """A property of our own, fit for a document."""
+    return Property(f"assay:{name}", clean(value))
 
 
 def totals(files: Sequence[ModelFile]) -> list[Property]:
@@ -49,9 +54,7 @@ def totals(files: Sequence[ModelFile]) -> list[Property]:
             for t in largest
         ]
     merged = {key: value for file in files for key, value in file.metadata.items()}
-    return made + [
-        Property(f"assay:model:meta:{clean(key, 200)}", clean(merged[key])) for key in sorted(merged)
-    ]
+    return made + [Property(f"assay:model:meta:{clean(key, 200)}", clean(merged[key])) for key in sorted(merged)]
 
 
 def of_model(file: ModelFile) -> list[Property]:
@@ -113,10 +116,7 @@ def of_data(file: DataFile) -> list[Property]:
     if file.columns:
         made.append(Property("assay:data:columns", str(len(file.columns))))
         shown = [[clean(column.name, 500), clean(column.type, 500)] for column in file.columns[:_MAX_COLUMNS]]
-        made.append(
-            Property("assay:data:schema", json.dumps(shown, separators=(",", ":"), ensure_ascii=False))
-        )
+        made.append(Property("assay:data:schema", json.dumps(shown, separators=(",", ":"), ensure_ascii=False)))
     return made + [
-        Property(f"assay:data:meta:{clean(key, 200)}", clean(file.metadata[key]))
-        for key in sorted(file.metadata)
+        Property(f"assay:data:meta:{clean(key, 200)}", clean(file.metadata[key])) for key in sorted(file.metadata)
     ]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from assay.collect.bom.documents.words import clean
 from assay.collect.bom.interface import Licence
-from assay.evidence.predicates.cyclonedx import License, LicenseChoice, Property
+from assay.evidence.predicates.cyclonedx_types import License, LicenseChoice, Property
 
 SOURCE = "assay:source"
 """Property of a licence: the file and field that states it, at the target's revision."""

@@ -45,7 +45,7 @@ class _Writer:
 
     def __init__(self, bom: Bom) -> None:
         contents = bom.manifest.contents().hex()
-        self.base = uuid.uuid5(_NAMESPACE, f"{contents} {bom.name} {bom.facts.revision or ''}").urn
+        self.base = uuid.uuid5(_NAMESPACE, f"{contents} {clean(bom.name)} {bom.facts.revision or ''}").urn
         self.bom = bom
         self.elements: list[spdx.Element] = []
         self.licences: dict[str, str] = {}
@@ -114,9 +114,7 @@ def build(bom: Bom) -> spdx.Document:
         raise UsageError("a bill of materials needs the SHA-256 of every file")
     writer = _Writer(bom)
     agent = writer.add(
-        spdx.SoftwareAgent(
-            spdxId=writer.id("assay"), creationInfo=_CREATION, name=f"assay {assay.__version__}"
-        )
+        spdx.SoftwareAgent(spdxId=writer.id("assay"), creationInfo=_CREATION, name=f"assay {assay.__version__}")
     )
     root = writer.add(_root(writer))
     writer.license_of(root, [licence for card in bom.cards for licence in card.licences])

@@ -87,7 +87,7 @@ def show(bom: Bom, console: Console) -> None:
         ],
         total=len(bom.manifest),
     )
-    _rows(console, "Could not be read", ("", "Why"), _warnings(bom))
+    _rows(console, "Could not be read", ("",), [(text,) for text in bom.all_warnings])
 
 
 def _summary(bom: Bom) -> list[tuple[str, object]]:
@@ -118,13 +118,6 @@ def _parameters(files: Sequence[ModelFile]) -> str:
 
 def _join(values: Iterable[object]) -> str:
     return ", ".join(dict.fromkeys(str(value) for value in values if value))
-
-
-def _warnings(bom: Bom) -> list[tuple[str, str]]:
-    made = [("", text) for text in bom.warnings]
-    made += [(file.path, text) for file in bom.models for text in file.warnings]
-    made += [(card.path, text) for card in bom.cards for text in card.warnings]
-    return made + [(file.path, text) for file in bom.data for text in file.warnings]
 
 
 def _rows(

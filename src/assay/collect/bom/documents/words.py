@@ -22,12 +22,14 @@ def clean(text: object, limit: int = LIMIT) -> str:
 
 
 def number(count: float, units: tuple[str, ...] = ("", "K", "M", "B", "T"), step: int = 1000) -> str:
-    """``66.4M``: three digits at most."""
-    for unit in units[:-1]:
-        if count < step:
-            return f"{count:.0f}{unit}" if not unit or count >= 100 else f"{count:.1f}{unit}"
+    """``66.4M``: one digit after the point, none for what is not scaled."""
+    if count < step:
+        return f"{count:.0f}{units[0]}"
+    for unit in units[1:-1]:
         count /= step
-    return f"{count:.1f}{units[-1]}"
+        if count < step:
+            return f"{count:.1f}{unit}"
+    return f"{count / step:.1f}{units[-1]}"
 
 
 def size(count: int) -> str:

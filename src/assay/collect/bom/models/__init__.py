@@ -1,7 +1,8 @@
 """Readers of model formats: what a model file's own bytes say about architecture, tensors and origin.
 
-`read_models` offers every file of a target to the readers, which judge it by its first bytes. No reader loads a tensor,
-unpickles, or imports the framework that wrote the file; what cannot be read becomes a warning, never silence.
+`read_models` offers every file of a target to the readers, which judge it by its first bytes. No reader
+loads a tensor, unpickles, or imports the framework that wrote the file; what cannot be read becomes a
+warning, never silence.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ def readers() -> tuple[ModelReader, ...]:
 def read_models(target: Target) -> list[ModelFile]:
     """What each model file of ``target`` says, in order of name; files that no reader wants are left out.
 
-    Each shard of a sharded model is one entry; where a file's name says that there are more shards than the target
-    has (``model-00001-of-00004.safetensors``), the first one present carries a warning. Errors that concern reading
-    the target itself (an unreadable or changing file) are raised.
+    Each shard of a sharded model is one entry; where a file's name says that there are more shards than the
+    target has (``model-00001-of-00004.safetensors``), the first one present carries a warning. Errors that
+    concern reading the target itself (an unreadable or changing file) are raised.
     """
     missing = missing_shards(target.names)
     found = []
@@ -77,7 +78,9 @@ _SHARD = re.compile(r"(.*-)(\d{5})(-of-)(\d{5})(\.[A-Za-z0-9]+)")
 
 
 def missing_shards(names: Sequence[str]) -> dict[str, str]:
-    """For the first present shard of each incomplete set: a warning that names the shards that are not there."""
+    """For the first present shard of each incomplete set: a warning that names the shards that are not
+    there.
+    """
     sets: dict[tuple[str, ...], dict[int, str]] = {}
     for name in names:
         if match := _SHARD.fullmatch(name):

@@ -73,7 +73,9 @@ def _recognised(value: Call) -> Array | None:
 
 
 def wrapped(value: Call) -> Array | None:
-    """The array that joblib's wrapper speaks of; None for other objects. `DocumentError` when it is malformed."""
+    """The array that joblib's wrapper speaks of; None for other objects. `DocumentError` when it is
+    malformed.
+    """
     if value.path not in _WRAPPERS or not isinstance(value.state, Table):
         return None
     state = {key: part for key, part in value.state.items if isinstance(key, str)}
@@ -89,7 +91,9 @@ def _array(value: Call, dtype: object, shape: object, *, aligned: bool = False) 
 
 
 def _dtype(value: object) -> tuple[str, int | None]:
-    """dtype(code, align, copy) with the state (version, order, subdtype, names, fields, size, alignment, flags)."""
+    """dtype(code, align, copy) with the state (version, order, subdtype, names, fields, size, alignment,
+    flags).
+    """
     if not isinstance(value, Call) or value.path != "numpy.dtype":
         raise DocumentError("an array's dtype is malformed")
     code = value.argument(0)

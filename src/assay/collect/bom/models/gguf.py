@@ -1,7 +1,8 @@
 """Reads the metadata and tensor list of GGUF files, version 1 to 3, in both byte orders.
 
-It never reads a tensor, passes over arrays without making them (a vocabulary has hundreds of thousands of entries),
-and checks that every tensor lies inside the file. Source: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+It never reads a tensor, passes over arrays without making them (a vocabulary has hundreds of thousands of
+entries), and checks that every tensor lies inside the file. Source:
+https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
 """
 
 from __future__ import annotations

@@ -17,6 +17,9 @@ from assay.errors import DocumentError, MissingExtraError
 MAGIC = b"\x89HDF\r\n\x1a\n"
 """At the start, or behind a user block of 512, 1024, 2048, … bytes."""
 
+PROGRAM = os.path.join(os.path.dirname(__file__), "hdf5_child.py")
+"""What the other process runs."""
+
 _COPY_LIMIT = 2 << 30
 """Bytes of an HDF5 file that are copied where it is not a plain file (out of a repository or a compressed archive)."""
 
@@ -84,12 +87,9 @@ def _ask(descriptor: int, start: int, length: int) -> Listing:
     import sys
     import tempfile
 
-    program = os.path.join(os.path.dirname(__file__), "hdf5_child.py")
     # -P keeps this folder, whose modules are named like libraries, off the other process's path.
-    command = [sys.executable, "-P", program, str(start), str(length)]
-    kept = {
-        key: value for key, value in os.environ.items() if key in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")
-    }
+    command = [sys.executable, "-P", PROGRAM, str(start), str(length)]
+    kept = {key: value for key, value in os.environ.items() if key in ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH")}
     with tempfile.TemporaryFile() as answer:
         try:
             code = subprocess.run(

@@ -167,9 +167,9 @@ def main(start: int, length: int) -> None:
     try:
         with h5py.File(Part(0, start, length), "r") as file:
             for name in ATTRIBUTES:
-                value = found.attribute(file, name, MAX_ATTRIBUTE)
-                if value is not None:
-                    found.attributes[name] = value
+                text = found.attribute(file, name, MAX_ATTRIBUTE)
+                if text is not None:
+                    found.attributes[name] = text
             found.walk(file)
     except Exception as error:
         # Whatever the library finds wrong is told, with what was listed until then; h5py raises nearly everything.

@@ -1,8 +1,8 @@
 """Reads scikit-learn models and other objects that joblib or plain pickle wrote, compressed or not.
 
-The pickle is run symbolically: nothing is imported, called or unpickled, and arrays (which joblib puts raw between
-the opcodes) are passed over by their computed length.
-Source: joblib/numpy_pickle.py, and ``__reduce__`` of numpy.ndarray and numpy.dtype.
+The pickle is run symbolically: nothing is imported, called or unpickled, and arrays (which joblib puts raw
+between the opcodes) are passed over by their computed length. Source: joblib/numpy_pickle.py, and
+``__reduce__`` of numpy.ndarray and numpy.dtype.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class JoblibReader:
     def read(self, path: str, file: BinaryIO, size: int) -> ModelFile:
         """Class, public parameters and fitted arrays of the object.
 
-        The number of parameters is that of all elements of arrays of floats (an array that is referred to twice
-        counts once): coefficients, intercepts, tree values.
+        The number of parameters is that of all elements of arrays of floats (an array that is referred to
+        twice counts once): coefficients, intercepts, tree values.
         """
         kind = compression(file.read(16))
         file.seek(0)
@@ -127,17 +127,15 @@ def _describe(path: str, format: str, value: object, kind: str | None, warnings:
 
 
 def _model_in(value: object) -> Call | None:
-    """The nearest object that scikit-learn's version is written in, else the object itself where it has a class."""
+    """The nearest object that scikit-learn's version is written in, else the object itself where it has a
+    class.
+    """
     waiting = deque([(value, 0)])
     looked = 0
     while waiting and looked < 1000:
         part, depth = waiting.popleft()
         looked += 1
-        if (
-            isinstance(part, Call)
-            and part.made
-            and any(name == "_sklearn_version" for name, _ in entries(part))
-        ):
+        if isinstance(part, Call) and part.made and any(name == "_sklearn_version" for name, _ in entries(part)):
             return part
         if depth < 4:
             children = part if isinstance(part, list | tuple) else [child for _, child in entries(part)]
@@ -157,11 +155,7 @@ def _facts(model: Call) -> list[tuple[str, object]]:
     facts: list[tuple[str, object]] = [("class", made.path)] if made else []
     found = entries(model)
     facts += [("sklearn_version", v) for k, v in found if k == "_sklearn_version" and isinstance(v, str)]
-    steps = [
-        part
-        for name, part in found
-        if name in ("steps", "estimators", "transformers") and isinstance(part, list)
-    ]
+    steps = [part for name, part in found if name in ("steps", "estimators", "transformers") and isinstance(part, list)]
     shown = []
     for step in steps[0][:100] if steps else ():
         if isinstance(step, tuple) and len(step) >= 2 and isinstance(step[0], str):
@@ -176,7 +170,9 @@ def _facts(model: Call) -> list[tuple[str, object]]:
 
 
 def _parameters(model: Call) -> list[tuple[str, object]]:
-    """Scalars among what the constructor was given: neither private nor fitted, which ends in an underscore."""
+    """Scalars among what the constructor was given: neither private nor fitted, which ends in an
+    underscore.
+    """
     return [
         (name, value)
         for name, value in entries(model)

@@ -51,9 +51,7 @@ class KerasReader:
         if not head.startswith(b"PK\x03\x04"):
             return False
         first = head[30 : 30 + int.from_bytes(head[26:28], "little")]
-        return path.endswith(".keras") or (
-            first in (b"metadata.json", b"config.json") and b"keras_version" in head
-        )
+        return path.endswith(".keras") or (first in (b"metadata.json", b"config.json") and b"keras_version" in head)
 
     def read(self, path: str, file: BinaryIO, size: int) -> ModelFile:
         """Class, layers, tensors and Keras's version."""
@@ -121,9 +119,7 @@ def _read_hdf5(path: str, file: BinaryIO, size: int) -> ModelFile:
     attributes = listing.attributes
     if "model_config" in attributes:
         try:
-            config, doubled = strict_json(
-                attributes["model_config"].encode("utf-8", "replace"), "model_config"
-            )
+            config, doubled = strict_json(attributes["model_config"].encode("utf-8", "replace"), "model_config")
             warnings += [f"model_config has the key {key!r} twice" for key in doubled]
         except DocumentError as error:
             warnings.append(error.message)
@@ -131,9 +127,7 @@ def _read_hdf5(path: str, file: BinaryIO, size: int) -> ModelFile:
     return _model(path, "hdf5", config, listing, warnings, keras_version=version, backend=backend)
 
 
-def _model(
-    path: str, format: str, config: Any, listing: Listing, warnings: list[str], **facts: object
-) -> ModelFile:
+def _model(path: str, format: str, config: Any, listing: Listing, warnings: list[str], **facts: object) -> ModelFile:
     tensors = []
     for name, dtype, shape in listing.tensors[:MAX_TENSORS]:
         try:
@@ -155,14 +149,14 @@ def _model(
         architecture=_text(model.get("class_name")),
         tensors=tuple(tensors),
         parameters=total(of_model),
-        quantisation=_text(names(sorted({mode for layer in layers if (mode := _quantised(layer))}))),
+        quantisation=_text(names(sorted(set(filter(None, map(_quantised, layers)))))),
         metadata=known(
             **facts,
             name=_text(inner.get("name")) if isinstance(inner, dict) else None,
             layers=len(layers) or None,
             layer_types=counts(Counter(_kind(layer) for layer in layers)),
-            input_shape=next((shape for layer in layers if (shape := _input_shape(layer))), None),
-            registered=names(sorted({name for layer in (model, *layers) if (name := _registered(layer))})),
+            input_shape=next(filter(None, map(_input_shape, layers)), None),
+            registered=names(sorted(set(filter(None, map(_registered, (model, *layers)))))),
             optimizer=_named(compiled, "optimizer"),
             loss=_named(compiled, "loss"),
             training_state=(len(tensors) - len(of_model)) or None,

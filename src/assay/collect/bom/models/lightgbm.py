@@ -20,9 +20,7 @@ _TAIL_LIMIT = 8 << 20
 """Bytes read behind the trees: the features' importances, then the parameters."""
 
 _HEAD = re.compile(rb"tree\r?\n(?:[a-z_]+=[^\n]*\n)*?version=v\d")
-_PARAMETER = re.compile(
-    r"^\[(boosting|num_iterations|learning_rate|linear_tree): ([^\n\]]{0,64})\]\r?$", re.MULTILINE
-)
+_PARAMETER = re.compile(r"^\[(boosting|num_iterations|learning_rate|linear_tree): ([^\n\]]{0,64})\]\r?$", re.MULTILINE)
 
 
 class LightGbmReader:
@@ -47,9 +45,7 @@ class LightGbmReader:
             file.seek(start + trees)
             tail = file.read(_TAIL_LIMIT)
         if not tail.lstrip().startswith(b"end of trees"):
-            warnings.append(
-                f"{path}: its trees do not end where the header says; its parameters were not read"
-            )
+            warnings.append(f"{path}: its trees do not end where the header says; its parameters were not read")
             tail = b""
         text = tail.decode("utf-8", "replace")
         parameters = dict(_PARAMETER.findall(text[: text.find("end of parameters")]))

@@ -1,4 +1,5 @@
-"""Reads the headers of NumPy's ``.npy`` and ``.npz`` files: dtype and shape of each array, never its elements.
+"""Reads the headers of NumPy's ``.npy`` and ``.npz`` files: dtype and shape of each array, never its
+elements.
 
 Source: https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html
 """
@@ -47,7 +48,8 @@ _TYPE = re.compile(r"[<>|=]?([a-zA-Z?])(\d{0,9})(\[[^\]]{1,20}\])?")
 def element(code: str) -> tuple[str, int | None]:
     """The field's name and the bytes of one element for a dtype's short form: ``<f8`` gives ``f64`` and 8.
 
-    The size is None where the code does not say it or where elements are Python objects. `DocumentError` for others.
+    The size is None where the code does not say it or where elements are Python objects. `DocumentError`
+    for others.
     """
     match = _TYPE.fullmatch(code)
     if not match:
@@ -73,9 +75,7 @@ class NumpyReader:
         if head.startswith(_MAGIC):
             return True
         length = int.from_bytes(head[26:28], "little")
-        return head.startswith(b"PK\x03\x04") and (
-            path.endswith(".npz") or head[30 : 30 + length].endswith(b".npy")
-        )
+        return head.startswith(b"PK\x03\x04") and (path.endswith(".npz") or head[30 : 30 + length].endswith(b".npy"))
 
     def read(self, path: str, file: BinaryIO, size: int) -> ModelFile:
         """Arrays by name; a ``.npy`` file's one array has none."""

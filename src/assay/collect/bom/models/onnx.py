@@ -1,8 +1,8 @@
 """Reads ONNX models through the wire format alone: producer, operator sets, inputs, outputs, initialisers.
 
-Weights (``raw_data`` and its siblings) are passed over by seeking. It never opens the external files that a model
-names, and says so when such a name leads out of the model's folder.
-Source: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+Weights (``raw_data`` and its siblings) are passed over by seeking. It never opens the external files that a
+model names, and says so when such a name leads out of the model's folder. Source:
+https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
 """
 
 from __future__ import annotations
@@ -25,9 +25,7 @@ TYPES = {
 }  # fmt: skip
 """``TensorProto.DataType``."""
 
-_MODEL_FIELDS = {1: wire.VARINT, 5: wire.VARINT} | dict.fromkeys(
-    (2, 3, 4, 6, 7, 8, 14, 20, 25, 26), wire.LENGTH
-)
+_MODEL_FIELDS = {1: wire.VARINT, 5: wire.VARINT} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), wire.LENGTH)
 """``ModelProto``'s fields with their wire types."""
 
 _QUANTISING = (
@@ -47,7 +45,9 @@ class OnnxReader:
     """``.onnx``."""
 
     def recognises(self, path: str, head: bytes) -> bool:
-        """By name, or when the head reads as fields of a ``ModelProto`` up to its graph or an operator set."""
+        """By name, or when the head reads as fields of a ``ModelProto`` up to its graph or an operator
+        set.
+        """
         if path.endswith(".onnx"):
             return True
         if not head.startswith(b"\x08"):  # the IR version comes first in what every exporter writes

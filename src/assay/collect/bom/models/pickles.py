@@ -1,8 +1,9 @@
 """A symbolic pickle machine: it runs a pickle's opcodes over inert values and never resolves a name.
 
-What unpickling would import and call becomes a `Global` and a `Call`, to be looked at and nothing else. It must never
-import, call, compare or hash what comes from the stream (hashing nested tuples alone can hang Python or overflow its
-stack), nor allocate by a length that only the stream claims. Source: CPython's Lib/pickletools.py and Lib/pickle.py.
+What unpickling would import and call becomes a `Global` and a `Call`, to be looked at and nothing else. It
+must never import, call, compare or hash what comes from the stream (hashing nested tuples alone can hang
+Python or overflow its stack), nor allocate by a length that only the stream claims. Source: CPython's
+Lib/pickletools.py and Lib/pickle.py.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class Budget:
 
 
 class Machine:
-    """One run over one pickle. ``built`` is told of every BUILD: what was built, and the stream behind the opcode."""
+    """One run over one pickle. ``built`` is told of every BUILD: what was built, and the stream behind
+    the opcode.
+    """
 
     def __init__(
         self,
@@ -53,7 +56,9 @@ class Machine:
         self._memo: dict[int, object] = {}
 
     def run(self) -> object:
-        """The value that the pickle stands for. Raises `DocumentError` when it is broken or costs too much."""
+        """The value that the pickle stands for. Raises `DocumentError` when it is broken or costs too
+        much.
+        """
         budget, stream = self.budget, self.stream
         try:
             while True:

@@ -1,8 +1,8 @@
 """A walker over protobuf's wire format in a file, for messages too large or too hostile to be parsed whole.
 
-It yields tags and, for length-delimited fields, where the payload lies; the payload is read only when asked for, so a
-gigabyte of weights is a seek. It knows no schema, and it must never trust a length, a count or a depth from the file.
-Source: https://protobuf.dev/programming-guides/encoding/
+It yields tags and, for length-delimited fields, where the payload lies; the payload is read only when asked
+for, so a gigabyte of weights is a seek. It knows no schema, and it must never trust a length, a count or a
+depth from the file. Source: https://protobuf.dev/programming-guides/encoding/
 """
 
 from __future__ import annotations
@@ -64,8 +64,9 @@ class Field:
 def fields(file: BinaryIO, start: int, end: int, *, limits: Limits) -> Iterator[Field]:
     """The fields of the message that lies at ``start`` to ``end``, in the file's order.
 
-    Payloads are never read, and the file may be read and moved in between. Raises `DocumentError` on a broken tag, a
-    payload that leaves the message, a file that ends early, or when ``limits.fields`` is used up.
+    Payloads are never read, and the file may be read and moved in between. Raises `DocumentError` on a
+    broken tag, a payload that leaves the message, a file that ends early, or when ``limits.fields`` is used
+    up.
     """
     window, base, at = b"", start, start
     while at < end:
@@ -100,7 +101,9 @@ def fields(file: BinaryIO, start: int, end: int, *, limits: Limits) -> Iterator[
 
 
 def payload(file: BinaryIO, field: Field, *, limit: int) -> bytes:
-    """The bytes of a length-delimited field; `DocumentError` when it is no such field or longer than ``limit``."""
+    """The bytes of a length-delimited field; `DocumentError` when it is no such field or longer than
+    ``limit``.
+    """
     length = field.end - field.start
     if field.wire != LENGTH:
         raise DocumentError(f"protobuf field {field.number} is not length-delimited")
@@ -119,7 +122,9 @@ def text(file: BinaryIO, field: Field, *, limit: int = 64 * 1024) -> str:
 
 
 def integers(file: BinaryIO, field: Field, *, limit: int = 64 * 1024) -> list[int]:
-    """A repeated ``int64``, packed or not (one value then), as signed numbers; at most ``limit`` bytes of it."""
+    """A repeated ``int64``, packed or not (one value then), as signed numbers; at most ``limit`` bytes of
+    it.
+    """
     if field.wire == VARINT:
         return [signed(field.value)]
     data, values, i = payload(file, field, limit=limit), [], 0

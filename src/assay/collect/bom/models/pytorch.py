@@ -27,11 +27,11 @@ from assay.collect.bom.models.tensors import TorchTensor, parameters, tensor_of
 from assay.errors import DocumentError
 
 _LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-"""The pickle of 0x1950a86a20f9469cfc6c that a file of the legacy format begins with, whatever its protocol is."""
+"""The pickle of 0x1950a86a20f9469cfc6c that a file of the legacy format begins with, whatever its
+protocol is.
+"""
 
-_FIRST = re.compile(
-    rb"[^/]*/(data\.pkl|\.?data/.*|version|byteorder|\.format_version|code/.*|constants\.pkl)"
-)
+_FIRST = re.compile(rb"[^/]*/(data\.pkl|\.?data/.*|version|byteorder|\.format_version|code/.*|constants\.pkl)")
 """Members that an archive of either kind begins with."""
 
 _SUFFIXES = (".pt", ".pth", ".ckpt", ".bin", ".ptl", ".pt2", ".mar", ".torchscript")
@@ -56,8 +56,9 @@ class PyTorchReader:
     def read(self, path: str, file: BinaryIO, size: int) -> ModelFile:
         """Tensors of the model; of a checkpoint those under ``state_dict`` or ``model``, not the optimiser's.
 
-        The number of parameters counts each element of a storage once: tied tensors and overlapping views of one
-        storage are the union of what they cover, so an output layer tied to the embedding adds nothing.
+        The number of parameters counts each element of a storage once: tied tensors and overlapping views
+        of one storage are the union of what they cover, so an output layer tied to the embedding adds
+        nothing.
         """
         head = file.read(len(_LEGACY_MAGIC))
         file.seek(0)
@@ -128,9 +129,7 @@ def _checked(model: ModelFile, archive: zipfile.ZipFile, root: str, value: objec
     if absent:
         problems.append(f"the archive has no member {clean(absent[0])[:200]!r}, and {len(absent) - 1} more")
     if wrong:
-        problems.append(
-            f"{clean(wrong[0])[:200]!r} and {len(wrong) - 1} more have another size than the tensors"
-        )
+        problems.append(f"{clean(wrong[0])[:200]!r} and {len(wrong) - 1} more have another size than the tensors")
     return replace(model, warnings=(*model.warnings, *(f"{model.path}: {problem}" for problem in problems)))
 
 
@@ -147,9 +146,7 @@ def _read_legacy(path: str, file: BinaryIO, size: int) -> ModelFile:
             if part == "protocol" and isinstance(value, int):
                 facts.append(("protocol", value))
             elif part == "system":
-                facts += [
-                    ("byteorder", "little" if v else "big") for k, v in entries(value) if k == "little_endian"
-                ]
+                facts += [("byteorder", "little" if v else "big") for k, v in entries(value) if k == "little_endian"]
         value = machine.run()
     except DocumentError as error:
         value = machine.bottom()
@@ -157,9 +154,7 @@ def _read_legacy(path: str, file: BinaryIO, size: int) -> ModelFile:
     return _describe(path, "pytorch-legacy", value, facts, warnings)
 
 
-def _describe(
-    path: str, format: str, value: object, facts: list[tuple[str, object]], warnings: list[str]
-) -> ModelFile:
+def _describe(path: str, format: str, value: object, facts: list[tuple[str, object]], warnings: list[str]) -> ModelFile:
     tensors: list[Tensor] = []
     held: list[TorchTensor] = []
     where, chosen = _model_in(value)
@@ -197,7 +192,9 @@ def _describe(
 
 
 def _model_in(value: object) -> tuple[str, object]:
-    """The part of a checkpoint that is the model, and under which key; the whole where there is no such part."""
+    """The part of a checkpoint that is the model, and under which key; the whole where there is no such
+    part.
+    """
     if _class_name(value):
         return "", value
     found = dict(entries(value))

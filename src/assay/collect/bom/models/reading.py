@@ -1,6 +1,7 @@
 """What the readers of model formats share: bounded reading, strict JSON, and strings fit for a document.
 
-Every byte that passes here may be an attacker's. Nothing here may allocate by a length that only the file claims.
+Every byte that passes here may be an attacker's. Nothing here may allocate by a length that only the file
+claims.
 """
 
 from __future__ import annotations
@@ -50,12 +51,16 @@ _MAX_JSON_PARTS = 5_000_000
 
 
 def clean(text: str) -> str:
-    """``text`` with lone surrogates replaced, which JSON escapes and pickles can carry and no document can hold."""
+    """``text`` with lone surrogates replaced, which JSON escapes and pickles can carry and no document
+    can hold.
+    """
     return text if text.isascii() else text.encode("utf-8", "replace").decode("utf-8")
 
 
 def short(pairs: Iterable[tuple[str, object]]) -> dict[str, str]:
-    """Metadata fit for a model file: strings, of bounded length and number, sorted by nothing but their order."""
+    """Metadata fit for a model file: strings, of bounded length and number, sorted by nothing but their
+    order.
+    """
     kept: dict[str, str] = {}
     for key, value in pairs:
         if len(kept) >= MAX_METADATA:
@@ -68,7 +73,9 @@ def short(pairs: Iterable[tuple[str, object]]) -> dict[str, str]:
 
 
 def total(tensors: Sequence[Tensor]) -> int | None:
-    """Elements of all tensors together, which is what model hubs call the number of parameters; None without any."""
+    """Elements of all tensors together, which is what model hubs call the number of parameters; None
+    without any.
+    """
     return sum(tensor.parameters for tensor in tensors) if tensors else None
 
 
@@ -88,7 +95,8 @@ def failed(path: str, format: str, reason: str, **known: Any) -> ModelFile:
 
 
 def strict_json(data: bytes, what: str) -> tuple[Any, list[str]]:
-    """A JSON document and the keys that some object has twice (the last one wins, as in Python's json module).
+    """A JSON document and the keys that some object has twice (the last one wins, as in Python's json
+    module).
 
     Refuses what is no JSON (NaN, trailing bytes, not UTF-8), nested too deeply, or made of too many parts.
     """
@@ -151,7 +159,9 @@ class _Bounded(io.RawIOBase):
 
 
 def open_zip(file: BinaryIO) -> zipfile.ZipFile:
-    """A zip archive with a bounded directory. `DocumentError` when it is broken. The file itself stays open."""
+    """A zip archive with a bounded directory. `DocumentError` when it is broken. The file itself stays
+    open.
+    """
     try:
         return zipfile.ZipFile(_Bounded(file))
     except ZIP_ERRORS as error:
@@ -159,7 +169,9 @@ def open_zip(file: BinaryIO) -> zipfile.ZipFile:
 
 
 def read_member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    """A whole archive member of at most ``limit`` bytes once unpacked; `DocumentError` else or when it is broken."""
+    """A whole archive member of at most ``limit`` bytes once unpacked; `DocumentError` else or when it is
+    broken.
+    """
     try:
         info = archive.getinfo(name)
         if info.file_size > limit:

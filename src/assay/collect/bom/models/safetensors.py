@@ -1,5 +1,5 @@
-"""Reads the header of safetensors files. It never reads a tensor's bytes, but checks that the header accounts for all
-of them, as the format demands: https://github.com/huggingface/safetensors#format
+"""Reads the header of safetensors files. It never reads a tensor's bytes, but checks that the header
+accounts for all of them, as the format demands: https://github.com/huggingface/safetensors#format
 """
 
 from __future__ import annotations
@@ -85,10 +85,7 @@ def _tensors(header: dict[str, Any], data: int) -> tuple[list[Tensor], list[str]
         try:
             dtype, shape, (begin, end) = entry["dtype"], checked_shape(entry["shape"]), entry["data_offsets"]
             if not (
-                isinstance(dtype, str)
-                and type(begin) is int
-                and type(end) is int
-                and isinstance(entry["shape"], list)
+                isinstance(dtype, str) and type(begin) is int and type(end) is int and isinstance(entry["shape"], list)
             ):
                 raise TypeError
         except (TypeError, KeyError, ValueError, DocumentError):

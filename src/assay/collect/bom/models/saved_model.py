@@ -175,9 +175,7 @@ def _read_index(path: str, file: BinaryIO, size: int) -> ModelFile:
         for key, value in table.entries():
             if not key:
                 shards = _header(value)
-            elif not key.startswith(
-                b"\0"
-            ):  # that is a slice of a partitioned variable, which has its own entry
+            elif not key.startswith(b"\0"):  # that is a slice of a partitioned variable, which has its own entry
                 tensor = _variable(key, value)
                 if tensor.dtype in _NO_NUMBERS:
                     others[tensor.dtype] += 1
@@ -188,9 +186,7 @@ def _read_index(path: str, file: BinaryIO, size: int) -> ModelFile:
                 if not any(mark in tensor.name for mark in _TRAINING):
                     model_state.append(tensor)
         if table.compressed:
-            warnings.append(
-                f"{path}: {table.compressed} compressed blocks were not read; variables are missing here"
-            )
+            warnings.append(f"{path}: {table.compressed} compressed blocks were not read; variables are missing here")
     except DocumentError as error:
         if not tensors:
             return failed(path, "tensorflow-checkpoint", error.message)
@@ -200,9 +196,7 @@ def _read_index(path: str, file: BinaryIO, size: int) -> ModelFile:
         "tensorflow-checkpoint",
         tensors=tuple(tensors),
         parameters=None if warnings else total(model_state),
-        metadata=known(
-            shards=shards, other_entries=counts(others), training_state=len(tensors) - len(model_state)
-        ),
+        metadata=known(shards=shards, other_entries=counts(others), training_state=len(tensors) - len(model_state)),
         warnings=tuple(warnings),
     )
 
@@ -224,9 +218,7 @@ def _variable(key: bytes, value: bytes) -> Tensor:
         elif part.number == 2:
             for dimension in _inside(file, part, limits):
                 if dimension.number == 2:
-                    sizes = [
-                        signed(size.value) for size in _inside(file, dimension, limits) if size.number == 1
-                    ]
+                    sizes = [signed(size.value) for size in _inside(file, dimension, limits) if size.number == 1]
                     shape.append(sizes[-1] if sizes else 0)
     name = key.decode("utf-8", "replace").removesuffix(_SUFFIX)
     return Tensor(name[:MAX_NAME], _DTYPES.get(dtype, f"tensorflow-{dtype}"), checked_shape(shape))

@@ -1,4 +1,5 @@
-"""Reading pickles and archives forwards: small pieces from a window, large ones passed over without being read.
+"""Reading pickles and archives forwards: small pieces from a window, large ones passed over without being
+read.
 
 A stream must never allocate by a length that only the data claims, nor unpack more than its limit.
 """
@@ -125,7 +126,9 @@ _MAGIC = {
 
 
 def compression(head: bytes) -> str | None:
-    """Which compression a file that begins so has: ``zlib``, ``gzip``, ``bz2``, ``xz``, ``lzma``, ``lz4`` or none."""
+    """Which compression a file that begins so has: ``zlib``, ``gzip``, ``bz2``, ``xz``, ``lzma``, ``lz4``
+    or none.
+    """
     return next((name for magic, name in _MAGIC.items() if head.startswith(magic)), None)
 
 
@@ -133,7 +136,9 @@ class Unpacked:
     """Forward reading of a compressed file: bounded pieces of a bounded whole."""
 
     def __init__(self, file: Readable, kind: str, *, limit: int = MAX_UNPACKED) -> None:
-        """``kind`` as `compression` names it; raises `DocumentError` for lz4, which the base install cannot unpack."""
+        """``kind`` as `compression` names it; raises `DocumentError` for lz4, which the base install
+        cannot unpack.
+        """
         if kind == "lz4":
             raise DocumentError("it is compressed with lz4, which is not supported")
         self._file = file
@@ -142,7 +147,9 @@ class Unpacked:
         self._unpack = _unpacker(kind)
 
     def read(self, size: int, /) -> bytes:
-        """Up to ``size`` unpacked bytes, none at the end; `DocumentError` for broken data or too much of it."""
+        """Up to ``size`` unpacked bytes, none at the end; `DocumentError` for broken data or too much of
+        it.
+        """
         try:
             data = self._unpack(self._file, min(size, 1 << 20))
         except (zlib.error, lzma.LZMAError, OSError, EOFError, ValueError) as error:

@@ -1,8 +1,8 @@
 """The inert values that a symbolic run over a pickle leaves behind, and walks over them.
 
-A value stands for what unpickling would make; it is only ever looked at. Nothing here may hash or compare values
-(for nested tuples that alone can hang Python or overflow its stack), and every walk must end on shared and circular
-ones.
+A value stands for what unpickling would make; it is only ever looked at. Nothing here may hash or compare
+values (for nested tuples that alone can hang Python or overflow its stack), and every walk must end on
+shared and circular ones.
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class Call:
 
     @property
     def made(self) -> Global | None:
-        """The class of the object, also where the oldest protocols make it through a helper; None if it has none."""
+        """The class of the object, also where the oldest protocols make it through a helper; None if it
+        has none.
+        """
         if self.path in ("copyreg._reconstructor", "copy_reg._reconstructor"):
             first = self.argument(0)
             return first if isinstance(first, Global) else None
@@ -104,13 +106,12 @@ def entries(value: object) -> list[tuple[str, object]]:
     return found
 
 
-def leaves(
-    root: object, leaf: Callable[[object], T | None], dropped: frozenset[str]
-) -> Iterator[tuple[str, T]]:
-    """Everything beneath ``root`` for which ``leaf`` gives something, with its dotted path, in the stream's order.
+def leaves(root: object, leaf: Callable[[object], T | None], dropped: frozenset[str]) -> Iterator[tuple[str, T]]:
+    """Everything beneath ``root`` for which ``leaf`` gives something, with its dotted path, in the stream's
+    order.
 
-    Every container is entered once, so shared and circular ones end; a leaf that is reached twice comes twice. Path
-    components in ``dropped`` are left out. Raises `DocumentError` beneath ``MAX_DEPTH`` levels.
+    Every container is entered once, so shared and circular ones end; a leaf that is reached twice comes
+    twice. Path components in ``dropped`` are left out. Raises `DocumentError` beneath ``MAX_DEPTH`` levels.
     """
     waiting: list[tuple[object, str, str, int]] = [(root, "", "", 0)]
     entered: set[int] = set()

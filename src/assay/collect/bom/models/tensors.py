@@ -1,7 +1,8 @@
-"""Recognises PyTorch tensors in a symbolic pickle: the calls that would rebuild them, and the storages they view.
+"""Recognises PyTorch tensors in a symbolic pickle: the calls that would rebuild them, and the storages they
+view.
 
-It only reads the arguments of those calls; anything unexpected in them is a problem of that tensor, not an error.
-Source: torch/_utils.py (``_rebuild_*``) and ``persistent_id`` in torch/serialization.py.
+It only reads the arguments of those calls; anything unexpected in them is a problem of that tensor, not an
+error. Source: torch/_utils.py (``_rebuild_*``) and ``persistent_id`` in torch/serialization.py.
 """
 
 from __future__ import annotations
@@ -86,8 +87,8 @@ def tensor_of(value: object) -> TorchTensor | None:
 def parameters(tensors: Sequence[TorchTensor]) -> int:
     """Elements of all tensors, each element of a storage once.
 
-    For each storage it is the length of the union of what its tensors cover, but no more than their own elements
-    together (a strided view covers gaps), so tied and overlapping tensors do not count twice.
+    For each storage it is the length of the union of what its tensors cover, but no more than their own
+    elements together (a strided view covers gaps), so tied and overlapping tensors do not count twice.
     """
     count = 0
     views: dict[tuple[str, str], list[TorchTensor]] = {}
@@ -106,7 +107,9 @@ def parameters(tensors: Sequence[TorchTensor]) -> int:
 
 
 def _wrapped(call: Call) -> Call | None:
-    """The call that rebuilds the tensor inside of a parameter or a subclass; None when ``call`` does itself."""
+    """The call that rebuilds the tensor inside of a parameter or a subclass; None when ``call`` does
+    itself.
+    """
     if call.path == "torch._tensor._rebuild_from_type_v2":
         return Call(call.argument(0), call.argument(2))
     if call.path.removeprefix("torch._utils.") not in _WRAPPERS:
@@ -166,12 +169,7 @@ def _storage(value: object) -> tuple[Storage, int]:
     if not isinstance(key, tuple) or len(key) < 5 or key[0] != "storage":
         raise DocumentError("it has no storage in this file")
     _, kind, name, _, elements = key[:5]
-    if (
-        not isinstance(kind, Global)
-        or not isinstance(name, str)
-        or not isinstance(elements, int)
-        or elements < 0
-    ):
+    if not isinstance(kind, Global) or not isinstance(name, str) or not isinstance(elements, int) or elements < 0:
         raise DocumentError("its storage is malformed")
     if kind.name not in _STORAGES:
         raise DocumentError(f"its storage class {clean(kind.name)[:60]!r} is not known")

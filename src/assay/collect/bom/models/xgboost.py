@@ -22,9 +22,7 @@ from assay.errors import DocumentError
 _JSON_LIMIT = 512 << 20
 """Bytes of a JSON model that are read."""
 
-_TEXT = re.compile(
-    rb'\s*\{\s*"(?:learner"\s*:\s*\{|version"\s*:\s*\[[\d,\s]{1,64}\]\s*,\s*"learner"\s*:\s*\{)'
-)
+_TEXT = re.compile(rb'\s*\{\s*"(?:learner"\s*:\s*\{|version"\s*:\s*\[[\d,\s]{1,64}\]\s*,\s*"learner"\s*:\s*\{)')
 _MEMBERS = re.compile(rb"gradient_booster|learner_model_param|feature_names|attributes|objective")
 _LEGACY_PARAMETERS = 136
 """Bytes of ``LearnerModelParamLegacy`` at the start of the deprecated binary format."""
@@ -101,12 +99,7 @@ class XGBoostReader:
 
 
 def _is_ubjson(head: bytes) -> bool:
-    return (
-        head[:1] == b"{"
-        and head[1:2] in b"iUIlL"
-        and b"learner{" in head[:256]
-        and bool(_MEMBERS.search(head))
-    )
+    return head[:1] == b"{" and head[1:2] in b"iUIlL" and b"learner{" in head[:256] and bool(_MEMBERS.search(head))
 
 
 def _from_json(file: BinaryIO) -> dict[str, Any]:
