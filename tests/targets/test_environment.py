@@ -213,6 +213,12 @@ def test_links_are_not_followed(env: Path, tmp_path: Path) -> None:
         open_(env)
     (site(env) / "demo_pkg").unlink()
     (tmp_path / "moved").rename(site(env) / "demo_pkg")
+    (env / "share").rename(tmp_path / "share")
+    (env / "share").symlink_to(tmp_path / "share")
+    with pytest.raises(TargetError, match="share/demo.txt' is a link"):
+        open_(env)
+    (env / "share").unlink()
+    (tmp_path / "share").rename(env / "share")
     (site(env) / "unlisted").symlink_to(tmp_path)
     with pytest.raises(TargetError, match="unlisted' is a link"):
         open_(env)

@@ -114,6 +114,7 @@ def test_unknown_and_ambiguous_revisions_are_named(repo: Path) -> None:
     git(repo, "tag", "both")
     commit(repo, {"config.json": b"{3}"})
     git(repo, "branch", "both")
+    git(repo, "config", "core.warnAmbiguousRefs", "false")  # the repository cannot silence this
     with pytest.raises(TargetError, match="more than one"):
         open_(repo, "both")
     with pytest.raises(TargetError, match="more than one"):

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import subprocess
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from http.client import HTTPMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -20,7 +24,7 @@ from assay.errors import AssayError, TargetError, UndecidedError
 from assay.targets.git import open_git
 from assay.targets.interface import SEGMENT, Options, Reference
 from assay.targets.lfs import Pointer, object_path, parse_pointer, resembles_pointer
-from assay.targets.lfs_download import cache_store, download, endpoint
+from assay.targets.lfs_download import _Redirects, cache_store, download, endpoint
 
 OID = hashlib.sha256(b"content").hexdigest()
 VERSION = b"version https://git-lfs.github.com/spec/v1\n"
@@ -290,6 +294,15 @@ def test_a_server_that_misbehaves(
         download(url, pointers(), "user:secret")
     assert "secret" not in str(caught.value)
     assert cached() == {}
+
+
+def test_redirects_never_leave_https() -> None:
+    request = urllib.request.Request("https://h.org/x")
+    for url in ("http://h.org/x", "ftp://h.org/x", "file:///x"):
+        with pytest.raises(urllib.error.HTTPError):
+            _Redirects().redirect_request(request, io.BytesIO(), 302, "", HTTPMessage(), url)
+    followed = _Redirects().redirect_request(request, io.BytesIO(), 302, "", HTTPMessage(), "https://cdn.org/x")
+    assert followed is not None and followed.full_url == "https://cdn.org/x"
 
 
 def test_an_object_that_the_server_lacks_is_named(server: tuple[str, type[Handler]]) -> None:
