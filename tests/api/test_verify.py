@@ -197,6 +197,13 @@ def test_a_part_with_a_missing_file(place: Place) -> None:
     assert found.difference.missing == ("tokenizer/vocab.txt",) and found.verdict == "rejected"
 
 
+def test_a_part_of_which_nothing_was_signed(place: Place) -> None:
+    place.sign()
+    (place.model / "new.bin").write_text("x")
+    found = place.verify(options=Options(paths=("new.bin",))).findings
+    assert found.verdict == "rejected" and found.difference.extra == ("new.bin",)
+
+
 def test_a_signed_part_says_so(place: Place) -> None:
     place.sign(options=Options(paths=("tokenizer",)))
     answer = place.verify()

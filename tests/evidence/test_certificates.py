@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+from base64 import b64encode
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,10 +15,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.errors import SignatureError, UsageError
+from assay.errors import DocumentError, SignatureError, UsageError
+from assay.evidence import envelope
 from assay.evidence.bundle import Bundle, build, parse
 from assay.evidence.envelope import IN_TOTO, Envelope, Signature
-from assay.evidence.keys import PrivateKey, generate, public_key
+from assay.evidence.keys import PrivateKey, generate, load_public, public_key
 from assay.evidence.signers.key import CertificateSigner, KeySigner, with_certificates
 from assay.evidence.trust.certificate import CertificateAnchor, load_authorities
 from helpers import NOW, one_sentence, statement
@@ -275,8 +278,31 @@ def test_no_certificate_makes_a_traceback_or_counts_when_spoiled(data: st.DataOb
     at = data.draw(st.integers(0, len(chain[which]) - 1))
     byte = data.draw(st.integers(0, 255).filter(lambda value: value != chain[which][at]))
     chain[which] = chain[which][:at] + bytes([byte]) + chain[which][at + 1 :]
-    envelope = signed(LEAF).envelope
-    refused(build(envelope, certificates=tuple(chain)))
+    good = signed(LEAF).envelope
+    refused(build(good, certificates=tuple(chain)))
+
+
+def numbered(version: int) -> bytes:
+    """The leaf with another version number: the parser's complaint about that is an exception of its own."""
+    marker = b"\xa0\x03\x02\x01\x02"
+    assert LEAF.der.count(marker) == 1
+    return LEAF.der.replace(marker, marker[:-1] + bytes([version]))
+
+
+def test_certificates_of_unknown_versions() -> None:
+    assert "cannot be read" in refused(bundle_with([numbered(9)]))
+    pem = ssl.DER_cert_to_PEM_cert(numbered(9)).encode()
+    key = PrivateKey(public_key(LEAF.key.public_key(), "key"), LEAF.key)
+    with pytest.raises(UsageError):
+        load_authorities(pem, "ca.pem")
+    with pytest.raises(UsageError):
+        with_certificates(key, pem, "chain.pem")
+    with pytest.raises(DocumentError):
+        load_public(pem, "key.pem")
+    beside = {"sig": b64encode(b"signature").decode(), "certificate": b64encode(pem).decode()}
+    written = {"payloadType": IN_TOTO, "payload": b64encode(statement()).decode(), "signatures": [beside]}
+    with pytest.raises(DocumentError, match="certificate"):
+        envelope.parse(written, "witness.json")
 
 
 # --- the signature
@@ -294,12 +320,12 @@ def test_signature_by_another_key_or_over_another_payload() -> None:
 
 def test_certificates_beside_the_signature() -> None:
     """As witness writes them; several signers may each bring their own."""
-    envelope = Envelope(statement(), IN_TOTO, ())
+    unsigned = Envelope(statement(), IN_TOTO, ())
     signatures = []
     for leaf in (ROOT.leaf("bob"), LEAF):
-        raw = leaf.key.sign(envelope.pae(), ec.ECDSA(leaf.certificate.signature_hash_algorithm))
+        raw = leaf.key.sign(unsigned.pae(), ec.ECDSA(leaf.certificate.signature_hash_algorithm))
         signatures.append(Signature(raw, certificates=tuple(item.der for item in leaf.chain)))
-    bundle = Bundle(Envelope(envelope.payload, IN_TOTO, tuple(signatures)), b"")
+    bundle = Bundle(Envelope(unsigned.payload, IN_TOTO, tuple(signatures)), b"")
     assert anchor().prove(bundle, NOW).signer == ALICE
     assert anchor(identity="bob@example.com").prove(bundle, NOW).signer == "bob@example.com"
     refused(bundle, identity="carol@example.com")

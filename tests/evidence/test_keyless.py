@@ -27,6 +27,9 @@ from assay.evidence.signers.key import KeySigner
 from assay.evidence.signers.keyless import KeylessSigner
 from assay.evidence.trust.sigstore import SigstoreAnchor
 from helpers import NOW, as_bundle, one_sentence, places, statement
+from sigstore.models import Bundle as SigstoreBundle
+from sigstore.verify import Verifier
+from sigstore.verify.policy import Identity
 from sigstore_double import Deployment, Server
 from sigstore_double.ct import CertificateLog
 from sigstore_double.deployment import digest_of
@@ -178,8 +181,11 @@ def test_tokens_that_nobody_accepts(sigstore: Server) -> None:
 
 def test_empty_token_file_is_not_a_reason_to_ask_elsewhere(sigstore: Server, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("\n")
-    with pytest.raises(UndecidedError):
-        signer(sigstore, token_file=str(tmp_path / "token")).sign(statement())
+    (tmp_path / "binary").write_bytes(b"\xff\x00")
+    files = [{"token_file": str(tmp_path / name)} for name in ("token", "binary")]
+    for options in [*files, {"token": ""}]:
+        with pytest.raises(UndecidedError, match="did not sign"):
+            signer(sigstore, **options).sign(statement())
     with pytest.raises(UsageError, match="cannot be read"):
         signer(sigstore, token_file=str(tmp_path / "absent")).sign(statement())
 
@@ -207,6 +213,14 @@ def test_services_out_of_reach(sigstore: Server, tmp_path: Path) -> None:
     with pytest.raises(UndecidedError, match="cannot be reached") as caught:
         KeylessSigner(token=sigstore.token(), trust_config=str(tmp_path / "config.json")).sign(statement())
     assert caught.value.exit_code == 3
+
+
+def test_the_public_deployment_out_of_reach(sigstore: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTPS_PROXY", "https_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    with pytest.raises(UndecidedError, match="cannot be fetched") as caught:
+        KeylessSigner(token=sigstore.token()).sign(statement())
+    one_sentence(caught.value)
 
 
 def test_a_trust_configuration_that_is_none(sigstore: Server, tmp_path: Path) -> None:
@@ -456,6 +470,19 @@ def test_another_deployment_is_not_believed(sigstore: Server) -> None:
     rejected(sigstore, stranger.bundle(statement()))
     production = SigstoreAnchor(ALICE, sigstore.issuer)
     rejected(sigstore, sigstore.deployment.bundle(statement()), production)
+
+
+def test_a_trust_root_planted_in_the_home_folder_is_not_believed(sigstore: Server, home: Path) -> None:
+    """Sigstore's client keeps production's root there and believes the file when it is offline."""
+    production = "https%3A%2F%2Ftuf-repo-cdn.sigstore.dev"
+    planted = home / "cache" / "sigstore-python" / "tuf" / production / "trusted_root.json"
+    planted.parent.mkdir(parents=True)
+    planted.write_bytes(sigstore.trusted_root.read_bytes())
+    document = sigstore.deployment.bundle(statement())
+    fooled = Verifier.production(offline=True)
+    policy = Identity(identity=ALICE, issuer=sigstore.issuer)
+    assert fooled.verify_dsse(SigstoreBundle.from_json(json.dumps(document)), policy)
+    rejected(sigstore, document, SigstoreAnchor(ALICE, sigstore.issuer))
 
 
 def test_trust_roots_that_are_none(sigstore: Server, document: dict[str, Any], tmp_path: Path) -> None:

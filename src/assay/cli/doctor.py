@@ -81,9 +81,9 @@ def _key(private: str, public: str) -> tuple[str, str, str]:
 
 def _digests() -> tuple[str, str, str]:
     """Which way small files are digested, since it decides the speed on large data sets."""
-    from assay.targets.digest.engine import forking
+    from assay.targets.digest.pool import can_fork
 
-    if forking():
+    if can_fork():
         return "ok", "digests", "forked workers for small files, threads for large ones"
     return "ok", "digests", "threads (this platform or process cannot fork workers)"
 

@@ -32,6 +32,8 @@ def compare(claimed: Manifest, actual: Manifest) -> Difference:
 
     Sizes that the claim does not state are not compared. Raises `ValueError` when no digest is on both sides.
     """
+    if not claimed.names or not actual.names:  # a part of the target of which nothing was signed, for example
+        return Difference(missing=tuple(claimed.names), extra=tuple(actual.names))
     if actual.sha256 and claimed.sha256:
         same, column = _column(lambda manifest: manifest.sha256)
     elif actual.blake3 and claimed.blake3:

@@ -151,13 +151,16 @@ def _refused(reader: Reader, attestations: list[Attestation], held: dict[int, At
         # The statement that the target is closest to tells the user most; the newest of equally close ones.
         nearest = min(differing, key=lambda item: (len(item.difference or ()), -item.sequence))
         difference = nearest.difference or Difference()
-        made = replace(
+        files, size, algorithm = reader.compared(reader.paths or (nearest.claims.part if nearest.claims else ()))
+        return replace(
             made,
+            reason=_sentence(difference),
             attestations=(nearest, *(item for item in attestations if item is not nearest)),
             difference=difference,
-            algorithm=reader.compared(reader.paths or (nearest.claims.part if nearest.claims else ()))[2],
+            algorithm=algorithm,
+            files=files,
+            size=size,
         )
-        return replace(made, reason=_sentence(difference))
     proved = [item for item in attestations if item.proof]
     if proved:
         return replace(made, reason="the signed statements are about other contents")

@@ -150,12 +150,19 @@ def load_public(data: bytes, what: str) -> PublicKey:
         raise DocumentError(f"{what} is a private key", hint="verification needs the public one, usually FILE.pub")
     try:
         if b"BEGIN CERTIFICATE" in data:
-            from cryptography import x509
-
-            return public_key(x509.load_pem_x509_certificate(data).public_key(), what)
+            return public_key(_key_of_certificate(data), what)
         return public_key(serialization.load_pem_public_key(data), what)
     except (ValueError, UnsupportedAlgorithm):
         raise DocumentError(f"{what} is not a public key in PEM format") from None
+
+
+def _key_of_certificate(pem: bytes) -> Any:
+    from cryptography import x509
+
+    try:
+        return x509.load_pem_x509_certificate(pem).public_key()
+    except x509.InvalidVersion as error:  # the one complaint of the parser that is no ValueError
+        raise ValueError(str(error)) from None
 
 
 def load_private(data: bytes, what: str, passphrase: Callable[[str], bytes]) -> PrivateKey:

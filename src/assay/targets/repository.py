@@ -20,7 +20,10 @@ _CONFIG = (
     "core.fsmonitor=false",
     "core.hooksPath=/dev/null",
     "core.warnAmbiguousRefs=true",
-    "core.bigFileThreshold=8m",  # larger blobs are streamed by git instead of held in memory
+    # Memory: larger blobs are streamed, and packs are mapped by windows.
+    "core.bigFileThreshold=8m",
+    "core.packedGitWindowSize=8m",
+    "core.packedGitLimit=64m",
     "gc.auto=0",
     "maintenance.auto=false",
     "protocol.version=2",

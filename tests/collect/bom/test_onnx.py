@@ -167,22 +167,22 @@ def nested(levels: int) -> bytes:
 @pytest.mark.parametrize(
     ("data", "complaint"),
     [
-        (b"", ""),
+        (b"", "no graph"),
         (b"\x08", "ends within a number"),
         (b"\x80" * 11, "longer than ten bytes"),
         (b"\x00\x01", "field number 0"),
         (b"\x0b", "wire type 3"),
         (b"\x0d\x01", "reaches beyond its message"),
         (message(7, b"")[:1] + varint(1 << 62), "reaches beyond its message"),
-        (message(7, message(5, message(1, varint(1)) * 70)), "70 dimensions"),
+        (message(7, message(5, message(1, varint(1)) * 70)), "65 dimensions"),
         (message(7, message(5, b"\x08" + varint((1 << 64) - 1))), "non-negative integers"),
         (b"\x08\x07" + nested(100), "nested too deeply"),
-        (b"\x38\x01", ""),
+        (b"\x38\x01", "no graph"),
     ],
 )
 def test_broken_models_are_warnings(data: bytes, complaint: str) -> None:
     warnings = read(data).warnings
-    assert (complaint in warnings[0]) if complaint else warnings == ()
+    assert complaint in warnings[0]
 
 
 def test_the_number_of_fields_is_bounded() -> None:

@@ -39,14 +39,16 @@ class CertificateSigner:
 def with_certificates(key: PrivateKey, pem: bytes, what: str) -> CertificateSigner:
     """A signer for ``key`` and the certificates in ``pem``, of which the first must be for this very key."""
     from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import Encoding
 
     from assay.evidence.keys import public_key
 
     try:
         certificates = x509.load_pem_x509_certificates(pem)
-    except (ValueError, x509.InvalidVersion):
-        raise UsageError(f"{what} holds no PEM certificate") from None
-    if public_key(certificates[0].public_key(), what).pem != key.public.pem:
+        certified = certificates[0].public_key()
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
+        raise UsageError(f"{what} holds no PEM certificate that can be read") from None
+    if public_key(certified, what).pem != key.public.pem:
         raise UsageError(f"{what}: the first certificate is not for the key that signs")
     return CertificateSigner(key, tuple(certificate.public_bytes(Encoding.DER) for certificate in certificates))

@@ -70,7 +70,10 @@ class KeylessSigner:
             try:
                 return ClientTrustConfig.production()
             except Exception as error:
-                raise _refusal(error) from None
+                raise UndecidedError(
+                    f"what Sigstore's services are now cannot be fetched: {sentence(error)}",
+                    hint="check the network and try again, or sign with --key",
+                ) from None
         try:
             config = ClientTrustConfig.from_json(_read(self.trust_config, _MAX_CONFIG).decode())
             _ = config.trusted_root, config.signing_config  # both are checked only when they are looked at
@@ -85,8 +88,11 @@ class KeylessSigner:
         from sigstore.oidc import IdentityToken, Issuer, detect_credential
 
         try:
-            raw = self.token or (self.token_file and _read(self.token_file, _MAX_TOKEN).decode().strip())
-            raw = raw if raw is not None else detect_credential()
+            raw = self.token
+            if raw is None and self.token_file is not None:
+                raw = _read(self.token_file, _MAX_TOKEN).decode().strip()
+            if raw is None:
+                raw = detect_credential()
             if raw is not None:
                 return IdentityToken(raw)
             if sys.stdin and sys.stdin.isatty() and sys.stderr.isatty():

@@ -238,8 +238,8 @@ def query(
         ("seq IN (SELECT seq FROM subjects WHERE name=?)", name),
         ("seq IN (SELECT seq FROM signers WHERE signer=?)", signer),
         ("predicate_type=?", predicate_type),
-        ("time>=?", since and time_text(since)),
-        ("time<=?", until and time_text(until)),
+        ("seq IN (SELECT seq FROM entries WHERE time>=?)", since and time_text(since)),
+        ("seq IN (SELECT seq FROM entries WHERE time<=?)", until and time_text(until)),
     ):
         if value is not None:
             parts.append(condition)

@@ -67,9 +67,7 @@ class SigstoreAnchor:
         trust root.
         """
         if not bundle.certificates or not bundle.log_entries:
-            raise SignatureError(
-                "the document is not a Sigstore signature: it lacks a certificate or its log entry"
-            )
+            raise SignatureError("the document is not a Sigstore signature: it lacks a certificate or its log entry")
         try:
             from sigstore.models import Bundle as SigstoreBundle
             from sigstore.verify import policy
@@ -125,11 +123,7 @@ def _production_root() -> bytes:
     from importlib.resources import files
 
     try:
-        return (
-            files("sigstore")
-            .joinpath("_store", quote(_PRODUCTION, safe=""), "trusted_root.json")
-            .read_bytes()
-        )
+        return files("sigstore").joinpath("_store", quote(_PRODUCTION, safe=""), "trusted_root.json").read_bytes()
     except OSError:
         raise UndecidedError(
             "the installed sigstore package embeds no trust root for production",

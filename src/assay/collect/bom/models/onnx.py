@@ -72,7 +72,7 @@ class OnnxReader:
             problem = error.message
         if problem and not model.facts and not model.tensors:
             return failed(path, "onnx", problem)
-        warnings = [problem] if problem else []
+        warnings = [problem] if problem else [] if model.graphs else ["it has no graph"]
         if model.outside:
             warnings.append(f"external data outside of the model's folder: {names(model.outside)}")
         return ModelFile(
@@ -96,6 +96,7 @@ class _Model:
         self.facts: list[tuple[str, object]] = []
         self.properties: list[tuple[str, object]] = []
         self.graph_name = ""
+        self.graphs = 0
         self.tensors: list[Tensor] = []
         self.operators: Counter[str] = Counter()
         self.opsets: list[str] = []
@@ -144,6 +145,7 @@ class _Model:
         return [(key, value) for key, value in pairs if value]
 
     def _graph(self, message: wire.Field, prefix: str, *, outermost: bool = False) -> None:
+        self.graphs += message.wire == wire.LENGTH
         with self._limits.deeper():
             for field in wire.fields(self._file, message.start, message.end, limits=self._limits):
                 if field.number == 1:
