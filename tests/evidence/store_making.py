@@ -38,9 +38,13 @@ def bundle(
     return SIGNER.sign(Statement((subject, *subjects), predicate_type, predicate or {"number": i}).dump()).raw
 
 
-def run_python(code: str, *arguments: object, **options: Any) -> subprocess.Popen[bytes]:
-    """Another process that can import assay and this module."""
-    source = str(Path(assay.__file__).parent.parent)
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([source, str(Path(__file__).parent)])}
+def python_path() -> str:
+    """For another process that imports assay and this module."""
+    return os.pathsep.join([str(Path(assay.__file__).parent.parent), str(Path(__file__).parent)])
+
+
+def run_python(code: str, *arguments: object) -> subprocess.Popen[bytes]:
+    """Another process."""
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options)
+    env = {**os.environ, "PYTHONPATH": python_path()}
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

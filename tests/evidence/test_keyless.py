@@ -19,6 +19,9 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sigstore.models import Bundle as SigstoreBundle
+from sigstore.verify import Verifier
+from sigstore.verify.policy import Identity
 
 from assay.errors import DocumentError, MissingExtraError, SignatureError, UndecidedError, UsageError
 from assay.evidence.bundle import Bundle, parse
@@ -27,9 +30,6 @@ from assay.evidence.signers.key import KeySigner
 from assay.evidence.signers.keyless import KeylessSigner
 from assay.evidence.trust.sigstore import SigstoreAnchor
 from helpers import NOW, as_bundle, one_sentence, places, statement
-from sigstore.models import Bundle as SigstoreBundle
-from sigstore.verify import Verifier
-from sigstore.verify.policy import Identity
 from sigstore_double import Deployment, Server
 from sigstore_double.ct import CertificateLog
 from sigstore_double.deployment import digest_of

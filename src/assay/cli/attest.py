@@ -44,5 +44,5 @@ def run(parsed: argparse.Namespace) -> int:
         printing.line(f"attested {made.reference}: {made.predicate_type}")
         printing.line(f"  by        {made.by}")
         printing.line(f"  contents  sha256:{made.contents}")
-        printing.line(f"  evidence  {(made.entry or '')[:12]} in {made.store}")
+        printing.line(f"  evidence  {(made.entry or '')[:12]} in {printing.place(made.store or '')}")
     return 0

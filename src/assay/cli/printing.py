@@ -44,6 +44,15 @@ def size(count: int) -> str:
     return f"{value:.1f} TB"
 
 
+def place(path: str) -> str:
+    """A path as a person would write it: relative below this folder, with ``~`` below the home folder."""
+    relative = os.path.relpath(path)
+    if not relative.startswith(".."):
+        return relative
+    home = os.path.expanduser("~")
+    return "~" + path[len(home) :] if home != "/" and path.startswith(home + "/") else path
+
+
 def document(data: bytes, path: str | None) -> None:
     """A document to a file, or to standard output."""
     if path is None or path == "-":

@@ -42,9 +42,9 @@ def run(parsed: argparse.Namespace) -> int:
         printing.line(f"  by        {made.by}")
         printing.line(f"  contents  sha256:{made.contents}")
         if made.path:
-            printing.line(f"  signature {made.path}")
-        if made.entry:
-            printing.line(f"  evidence  {made.entry[:12]} in {made.store}")
+            printing.line(f"  signature {printing.place(made.path)}")
+        if made.entry and made.store:
+            printing.line(f"  evidence  {made.entry[:12]} in {printing.place(made.store)}")
         if made.ignored:
             printing.line(f"  not covered: {', '.join(made.ignored[:5])}{' …' if len(made.ignored) > 5 else ''}")
     return 0

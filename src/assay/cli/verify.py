@@ -115,7 +115,7 @@ def _print(answer: Verification, *, verbose: bool) -> None:
         state = "holds too" if item.matched else item.problem or "is about other contents"
         printing.line(f"  also: {item.predicate_type} in {item.source}: {state}")
     if found.verdict == "undecided":
-        printing.line(f"  looked in  {answer.evidence}")
+        printing.line(f"  looked in  {printing.place(answer.evidence)}")
         printing.line(
             "  make evidence with 'assay bom TARGET -o attest' or 'assay sign MODEL', or name it with --signature"
         )

@@ -48,6 +48,7 @@ def decide_range(
         same = claimed.sizes[at] == size and all(
             signed[number * DIGEST : (number + 1) * DIGEST] == digest for number, digest in found.items()
         )
+        read = sum(min(SEGMENT, size - number * SEGMENT) for number in found)
         others = tuple(item for j, item in enumerate(examined) if j != i)
         made = Findings(
             "rejected",
@@ -55,7 +56,7 @@ def decide_range(
             algorithm="blake3",
             part=part,
             files=1,
-            size=len(found) * SEGMENT,
+            size=read,
         )
         if same:
             first = replace(attestation, matched=attestation.subjects[:1] or ("",))
