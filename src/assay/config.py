@@ -142,7 +142,7 @@ def load_yaml(data: bytes, name: str) -> Any:
         def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
             if self.check_event(yaml.events.AliasEvent):
                 raise yaml.constructor.ConstructorError(
-                    None, None, "aliases are not allowed", self.peek_event().start_mark
+                    None, None, "aliases are not allowed", parent.start_mark if parent is not None else None
                 )
             return super().compose_node(parent, index)
 

@@ -67,7 +67,6 @@ def test_signed_bytes_are_the_given_ones_and_the_proof_says_who_and_when(sigstor
     before = now()
     bundle = signer(sigstore, token=sigstore.token()).sign(payload)
     assert bundle.envelope.payload == payload
-    assert bundle.is_sigstore
     assert parse(bundle.raw, "again") == bundle
     proof = anchor(sigstore).prove(bundle, NOW)
     assert (proof.method, proof.signer, proof.issuer) == ("sigstore", ALICE, sigstore.issuer)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from assay.api.keeping import keep, store_path
 from assay.api.signers import SignWith, read_file, signer
 from assay.api.signing import Signed
-from assay.api.subjects import annotations, subject
+from assay.api.subjects import described, subject
 from assay.config import Config, load
 from assay.evidence import predicates
 from assay.evidence.statement import Statement
@@ -44,12 +44,12 @@ def attest(
     secret, by = signer(signer_choice, config)
     with resolve(target, options) as thing:
         manifest = thing.manifest()
-        described = annotations(
+        said = described(
             thing, manifest, options, now=now, labels={**config.labels, **(labels or {})}, identify=identify
         )
-        statement = Statement((subject(thing, manifest, described),), predicate_type, document)
+        statement = Statement((subject(thing, manifest, said),), predicate_type, document)
         bundle = secret.sign(statement.dump())
-        entry = keep(bundle, thing, directory, config, now, described)
+        entry = keep(bundle, thing, directory, config, now, said)
         return Signed(
             str(thing.reference),
             len(manifest),

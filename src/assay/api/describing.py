@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from assay.api.keeping import keep, store_path
 from assay.api.signers import SignWith, signer
-from assay.api.subjects import annotations, subject
+from assay.api.subjects import described, subject
 from assay.config import Config, load
 from assay.errors import UsageError
 from assay.evidence.statement import Statement
@@ -91,13 +91,13 @@ def bom(
             return Described(reference, kind, table.render(facts).encode(), facts, contents)
         if kind == "json":
             return Described(reference, kind, cyclonedx.render(facts), facts, contents)
-        described = annotations(
+        said = described(
             thing, manifest, options, now=now, labels={**config.labels, **(labels or {})}, identify=identify
         )
-        statement = Statement((subject(thing, manifest, described),), PREDICATE_TYPE, cyclonedx.document(facts))
+        statement = Statement((subject(thing, manifest, said),), PREDICATE_TYPE, cyclonedx.document(facts))
         payload = statement.dump()
         if secret is None:
             return Described(reference, kind, payload, facts, contents)
         bundle = secret.sign(payload)
-        entry = keep(bundle, thing, directory, config, now, described)
+        entry = keep(bundle, thing, directory, config, now, said)
         return Described(reference, kind, bundle.raw, facts, contents, by, entry, store_path(directory, config))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from assay.api.keeping import keep, store_path
 from assay.api.signers import SignWith, signer
-from assay.api.subjects import annotations
+from assay.api.subjects import described
 from assay.config import Config, load
 from assay.evidence import oms
 from assay.files import write_atomic
@@ -68,7 +68,7 @@ def sign(
     with resolve(target, signature_rules(options)) as thing:
         path = signature or _beside(thing.reference.scheme, thing.reference.name)
         manifest = thing.manifest()
-        described = annotations(
+        said = described(
             thing, manifest, options, now=now, labels={**config.labels, **(labels or {})}, identify=identify
         )
         payload = oms.payload(
@@ -76,12 +76,12 @@ def sign(
             manifest,
             ignored=sorted({*oms.GIT_PATHS, *(name.rstrip("/") for name in thing.facts.ignored)}),
             followed_links=thing.facts.followed_links,
-            annotations=described,
+            annotations=said,
         )
         bundle = secret.sign(payload)
         entry = None
         if store:
-            entry = keep(bundle, thing, directory, config, now, described)
+            entry = keep(bundle, thing, directory, config, now, said)
         if path is not None:
             write_atomic(path, bundle.raw)
         return Signed(

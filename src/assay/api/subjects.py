@@ -24,7 +24,7 @@ def subject(target: Target, manifest: Manifest, annotations: Mapping[str, Any]) 
     return Subject(target.name, {"sha256": manifest.contents().hex()}, annotations)
 
 
-def annotations(
+def described(
     target: Target,
     manifest: Manifest,
     options: Options,

@@ -65,7 +65,9 @@ def generate(parsed: argparse.Namespace) -> int:
             {"private": private, "public": public, "algorithm": key.public.algorithm, "id": key.public.key_id}
         )
     else:
-        printing.line(f"made {printing.place(private)} (keep it secret) and {printing.place(public)} (give it to verifiers)")
+        printing.line(
+            f"made {printing.place(private)} (keep it secret) and {printing.place(public)} (give it to verifiers)"
+        )
         printing.line(f"  {key.public.algorithm}, id {key.public.key_id}")
         if secret is None:
             printing.line("  not encrypted; --encrypt protects it with a passphrase")

@@ -45,11 +45,6 @@ class Bundle:
     timestamps: int = 0
     """Number of RFC 3161 timestamps."""
 
-    @property
-    def is_sigstore(self) -> bool:
-        """Made by keyless signing: one short-lived certificate, proved by a log entry or a timestamp."""
-        return len(self.certificates) == 1 and (self.log_entries > 0 or self.timestamps > 0)
-
 
 def parse(data: bytes, what: str) -> Bundle:
     """A bundle from its bytes. Raises `DocumentError` with one sentence for anything else."""

@@ -50,7 +50,9 @@ class _Predicate(msgspec.Struct, forbid_unknown_fields=True):
     resources: list[_Row]
 
 
-class _Document(msgspec.Struct, forbid_unknown_fields=True, rename={"kind": "_type", "predicate_type": "predicateType"}):
+class _Document(
+    msgspec.Struct, forbid_unknown_fields=True, rename={"kind": "_type", "predicate_type": "predicateType"}
+):
     kind: str
     subject: msgspec.Raw
     predicate_type: str

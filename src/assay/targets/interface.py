@@ -116,9 +116,7 @@ class Manifest:
 def contents_digest(names: Sequence[str], sizes: Sequence[int], sha256: bytes) -> bytes:
     """See `Manifest.contents`."""
     hexes = sha256.hex()
-    lines = [
-        f"{hexes[i * 64 : i * 64 + 64]} {sizes[i]} {len(name.encode())}:{name}\n" for i, name in enumerate(names)
-    ]
+    lines = [f"{hexes[i * 64 : i * 64 + 64]} {sizes[i]} {len(name.encode())}:{name}\n" for i, name in enumerate(names)]
     return hashlib.sha256("".join(lines).encode()).digest()
 
 

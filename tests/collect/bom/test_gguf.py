@@ -112,7 +112,7 @@ def tensor(name: bytes, shape: list[int], kind: int, offset: int) -> bytes:
         (header(3, 1, 0, tensor(b"t", [1], 77, 0) + bytes(99)), "unknown type"),
         (header(3, 1, 0, tensor(b"t", [1], 0, 1) + bytes(99)), "not aligned"),
         (header(3, 2, 0, tensor(b"t", [9], 0, 0) + tensor(b"u", [9], 0, 32) + bytes(199)), "overlap"),
-        (header(3, 2, 0, tensor(b"t", [1], 0, 0) + tensor(b"t", [1], 0, 32) + bytes(199)), "tensor name is there twice"),
+        (header(3, 2, 0, tensor(b"t", [1], 0, 0) + tensor(b"t", [1], 0, 32) + bytes(99)), "name is there twice"),
         (header(3, 0, 2, entry(b"k", 0, b"1") * 2), "metadata key is there twice"),
         (header(3, 0, 1, entry(b"general.alignment", 4, bytes(4))), "not a sensible number"),
     ],

@@ -216,7 +216,7 @@ DTYPE = b"X\x05\x00\x00\x00dtypecnumpy\ndtype\nX\x02\x00\x00\x00f8\x89\x88\x87R"
         (wrapper(SHAPE + b"J\xff\xff\xff\x7f\x85" + DTYPE) + b".", "ends within"),
         (wrapper(SHAPE + b"K\x02\x85" + DTYPE) + b"\0" * 15 + b".", "ends within"),
         (wrapper(SHAPE + b"K\x02\x85" + DTYPE.replace(b"f8", b"q8")) + b".", "unknown NumPy dtype"),
-        (wrapper(SHAPE + b"K\x02\x85" + DTYPE.replace(b"\x02\x00\x00\x00f8", b"\x01\x00\x00\x00U")) + b".", "not known"),
+        (wrapper(SHAPE + b"K\x02\x85" + DTYPE.replace(b"\2\0\0\0f8", b"\1\0\0\0U")) + b".", "not known"),
         (wrapper(SHAPE + b"K\x01\x85" + DTYPE.replace(b"f8", b"O8")) * 20, "pickles within pickles"),
     ],
 )  # fmt: skip
@@ -250,6 +250,11 @@ def test_unpacking_is_bounded(kind: str) -> None:
         broken = Unpacked(io.BytesIO(packed[:6] + b"\xff" * 4000), kind)
         while broken.read(1 << 20):
             pass
+
+
+def test_bytes_behind_the_pickle_are_a_warning() -> None:
+    assert read(b"N.").warnings == ()
+    assert "bytes behind the pickle" in read(b"N.N.").warnings[0]
 
 
 def test_other_compressed_files_are_not_taken_for_models() -> None:

@@ -110,7 +110,8 @@ def test_mutated_files(reader: type, choice: st.DataObject) -> None:
 
 
 OPCODES = [bytes([code]) for code in range(256)] + [
-    b"X\x01\x00\x00\x00a", b"K\x01", b"C\x01a", b"cbuiltins\ndict\n", b"\x8c\x02\xed\xa0", b"V\\ud800\n", b"h\x00", b"q\x00",
+    b"X\x01\x00\x00\x00a", b"K\x01", b"C\x01a", b"cbuiltins\ndict\n", b"\x8c\x02\xed\xa0", b"V\\ud800\n", b"h\x00",
+    b"q\x00",
     b"ctorch._utils\n_rebuild_tensor_v2\n", b"ctorch._utils\n_rebuild_sparse_tensor\n", b"ctorch\nFloatStorage\n",
     b"cjoblib.numpy_pickle\nNumpyArrayWrapper\n", b"cnumpy._core.multiarray\n_reconstruct\n", b"cnumpy\ndtype\n",
     b"X\x02\x00\x00\x00f8", b"X\x07\x00\x00\x00storage", b"X\x05\x00\x00\x00shape", b"X\x05\x00\x00\x00dtype",
@@ -127,7 +128,8 @@ def test_random_opcodes(opcodes: list[bytes]) -> None:
 
 YAML = st.lists(
     st.sampled_from(
-        ["license", "model-index", "results", "metrics", ": ", "\n", "\n- ", "\n  ", "[", "]", "{", "}", ",", "a", "&x ",
+        ["license", "model-index", "results", "metrics", ": ", "\n", "\n- ", "\n  ", "[", "]", "{", "}", ",", "a",
+         "&x ",
          "*x", "!!t ", "'", '"', "|", "#", "\t", "? ", "\\ud800", "\x00", "<<", "0x", "~"]
     ),
     max_size=40,

@@ -128,7 +128,12 @@ class TorchPickler(pickle._Pickler):  # type: ignore[misc]
         else:
             super().save_global(obj, name)
 
-    dispatch = {**pickle._Pickler.dispatch, type(_rebuild_tensor_v2): save_global, type: save_global}  # type: ignore[attr-defined]
+
+TorchPickler.dispatch = {
+    **pickle._Pickler.dispatch,  # type: ignore[attr-defined]
+    type(_rebuild_tensor_v2): TorchPickler.save_global,
+    type: TorchPickler.save_global,
+}
 
 
 def tensor(

@@ -1,1 +1,1 @@
-"""Ways to sign a statement, one file each, behind one interface. A signer holds or reaches a secret; nothing else does."""
+"""Ways to sign a statement, one file each, behind one interface. Only a signer holds or reaches a secret."""

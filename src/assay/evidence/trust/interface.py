@@ -1,4 +1,4 @@
-"""What an anchor of trust is and what it proves. "Signed" with nobody expected is not an answer, so every anchor names one."""
+"""What an anchor of trust is and what it proves. "Signed" by nobody in particular is no answer: each names one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Digests of byte ranges, for documents of other tools: shards, whole files by BLAKE2b or BLAKE3, and ranges of our own.
+"""Digests of byte ranges: shards and whole files by BLAKE2b or BLAKE3 in documents of other tools, ranges of our own.
 
 Reads through `Target.open`, several ranges at once in threads; hashing releases the interpreter's lock.
 """
@@ -37,10 +37,8 @@ def check(target: Target, ranges: Sequence[Range]) -> tuple[tuple[str, ...], tup
     Empty files that no range names are not extra: shards of nothing are nothing.
     """
     sizes = dict(zip(target.names, target.sizes, strict=True))
-    if target.single and len({item.name for item in ranges}) == 1:
-        rename = {ranges[0].name: target.names[0]}
-    else:
-        rename = {}
+    alone = target.single and len({item.name for item in ranges}) == 1
+    rename = {ranges[0].name: target.names[0]} if alone else {}
     ends: dict[str, int] = {}
     work: list[Range] = []
     missing: dict[str, None] = {}

@@ -63,6 +63,8 @@ class JoblibReader:
         warnings = []
         try:
             value = machine.run()
+            if stream.more():
+                warnings.append("there are bytes behind the pickle that were not read")
         except DocumentError as error:
             value = machine.bottom()
             warnings.append(f"not read to its end: {error.message}")

@@ -80,6 +80,12 @@ class Stream:
         self._at = found + 1
         return line
 
+    def more(self) -> bool:
+        """Whether anything is left."""
+        if self._at == len(self._window):
+            self._window, self._at = self._file.read(1), 0
+        return self._at < len(self._window)
+
     def skip(self, length: int) -> None:
         """Pass over ``length`` bytes, by seeking where that is possible."""
         have = len(self._window) - self._at
