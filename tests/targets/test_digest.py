@@ -177,14 +177,15 @@ def test_a_file_that_is_not_what_was_listed(tmp_path: Path, size: int, change: s
         digest(listing, sha256=sha256, blake3=True, workers=2)
 
 
-@pytest.mark.parametrize("threads", [False, True])
-@pytest.mark.parametrize("sha256", [False, True])
+@pytest.mark.parametrize(("threads", "sha256"), [(False, False), (True, False), (False, True)])
 @pytest.mark.parametrize("change", ["append", "replace", "truncate", "touch"])
 def test_a_file_that_changes_while_it_is_read(tmp_path: Path, threads: bool, sha256: bool, change: str) -> None:
     victim = tmp_path / "victim"
-    size = (384 if sha256 else 1024) * 1024 * 1024  # a hole: nothing on the disk, but long enough to be caught at
+    size = (256 if sha256 else 768) * 1024 * 1024  # a hole: nothing on the disk, but long enough to be caught at
     with victim.open("wb") as file:
         file.truncate(size)
+    if not sha256:
+        digest(list_tree(str(tmp_path), Options())[0], sha256=False, blake3=True)  # now in memory, so it gets mapped
     listing, _ = list_tree(str(tmp_path), Options())
     pending = [change]
 
@@ -269,7 +270,7 @@ def test_an_exception_in_progress_reaches_the_caller(tree: Path, threads: bool) 
 # --- streams and ranges
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(
     size=st.sampled_from(SIZES),
     cuts=st.lists(st.integers(1, 2 * SEGMENT), max_size=8),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from assay.collect.bom.cards import MAX_CARD, MAX_CONFIG, read_cards
-from assay.collect.bom.headers import MAX_HEADER, header_of
+from assay.collect.bom.cards.headers import MAX_HEADER, header_of
 from assay.collect.bom.interface import Card, Licence
 from assay.errors import DocumentError
 

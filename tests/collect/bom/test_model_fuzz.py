@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from onnx import helper, numpy_helper
 from safetensors.numpy import save
 
-from assay.collect.bom.headers import card_of_header, header_of
+from assay.collect.bom.cards.headers import card_of_header, header_of
 from assay.collect.bom.interface import ModelFile
 from assay.collect.bom.models.gguf import GgufReader
 from assay.collect.bom.models.joblib import JoblibReader

@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packageurl import PackageURL
 
-from assay.collect.bom import declared, locks, requirements
-from assay.collect.bom.installed import read_installed, with_hashes
 from assay.collect.bom.interface import Package
-from assay.collect.bom.packages import MAX_FILE, guarded, parser_for, read_packages
+from assay.collect.bom.packages import declared, locks, parser_for, read_packages, requirements
+from assay.collect.bom.packages.entries import MAX_FILE, guarded
+from assay.collect.bom.packages.installed import read_installed, with_hashes
 from assay.collect.bom.purl import clean_url, purl, target_purl
 from assay.targets.environment import open_environment
 from assay.targets.interface import Options, Reference

@@ -104,7 +104,7 @@ def collect(target: Target, manifest: Manifest, *, now: datetime) -> Bom:
         data = sorted(read_data(target), key=lambda file: file.path)
     packages, warnings = read_packages(target)
     if target.reference.scheme == "env":
-        from assay.collect.bom.installed import with_hashes
+        from assay.collect.bom.packages.installed import with_hashes
 
         packages = with_hashes(packages, manifest)
     return Bom(

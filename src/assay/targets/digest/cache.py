@@ -68,8 +68,8 @@ def digest_cached(
     """As `engine.digest`, but files that are as the cache remembers them are not read.
 
     ``scope`` distinguishes this target from others. With ``fresh`` the listing's own identities count, which must then
-    be of this very moment; else every file is looked at again. No trouble with the cache is an error: everything is then read,
-    and the note says why.
+    be of this very moment; else every file is looked at again. No trouble with the cache is an error: everything is
+    then read, and the note says why.
     """
     note: str | None = None
     rows: Rows | None = None

@@ -15,9 +15,10 @@ import time
 from collections.abc import Callable
 from functools import partial
 from queue import Empty, SimpleQueue
+from resource import RLIMIT_CORE, getrlimit, setrlimit
 from typing import NoReturn
 
-from assay.errors import AssayError, TargetError
+from assay.errors import AssayError, ChangedError, TargetError
 from assay.targets.digest.plan import Plan, Table
 from assay.targets.digest.worker import Failed, Worker, failure
 from assay.targets.interface import Progress
@@ -114,6 +115,8 @@ def can_fork() -> bool:
 
 def run_forked(plan: Plan, table: Table, workers: int, progress: Progress | None, *, identities: bool) -> None:
     """Units over forked processes. Every child has ended and been waited for when this returns or raises."""
+    if plan.blake3:
+        import blake3  # noqa: F401  # once for all children, which may not be able to read the library any more
     work_r, work_w = os.pipe()
     os.set_blocking(work_w, False)
     children: list[int] = []
@@ -127,7 +130,7 @@ def run_forked(plan: Plan, table: Table, workers: int, progress: Progress | None
             reports[report_r] = number
             child = os.fork()
             if not child:
-                worker = partial(Worker, plan, table, number, identities=identities, stopped=bool)
+                worker = partial(Worker, plan, table, number, identities=identities, stopped=bool, mapping=True)
                 _child(worker, plan, parent, work_r, (work_w, *reports), report_w, masked)
             os.close(report_w)  # before the next fork: only its own worker may keep a report open
             children.append(child)
@@ -194,6 +197,8 @@ def _died(plan: Plan, table: Table, number: int, children: list[int]) -> TargetE
     children.remove(child)
     if os.WIFSIGNALED(status):
         one = os.WTERMSIG(status)
+        if one == signal.SIGBUS:  # it had the file mapped
+            return ChangedError(f"{name!r} became shorter while it was read")
         return TargetError(
             f"a worker was killed by signal {one} ({signal.strsignal(one)}) while it was reading at {name!r}",
             hint="if memory was short, try fewer workers",
@@ -221,7 +226,9 @@ def _child(
     """A worker's whole life. Never returns, and never runs anything that the parent has registered."""
     outcome, code, position, text = _CRASHED, 0, 0, ""
     try:
-        for one in (signal.SIGINT, signal.SIGTERM):
+        # A mapped file that is truncated ends this process: quietly, whatever handlers the parent has.
+        setrlimit(RLIMIT_CORE, (0, getrlimit(RLIMIT_CORE)[1]))
+        for one in (signal.SIGINT, signal.SIGTERM, signal.SIGBUS):
             signal.signal(one, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, masked)
         for descriptor in others:

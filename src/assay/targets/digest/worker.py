@@ -7,6 +7,7 @@ digest of a file that did not hold still.
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import stat
 import threading
@@ -56,7 +57,11 @@ def failure(plan: Plan, failed: Failed) -> TargetError:
 
 
 class Worker:
-    """Takes units, one after the other. Not for use by several threads at once."""
+    """Takes units, one after the other. Not for use by several threads at once.
+
+    With ``mapping`` it may map files that are in memory already, which saves BLAKE3 a fifth of its time. A mapped file
+    that is truncated kills the process with SIGBUS: for forked workers only, whose parent knows what that means.
+    """
 
     def __init__(
         self,
@@ -66,12 +71,14 @@ class Worker:
         *,
         identities: bool,
         stopped: Callable[[], bool],
+        mapping: bool = False,
     ) -> None:
         self._plan = plan
         self._table = table
         self._number = number
         self._identities = identities
         self._stopped = stopped
+        self._mapping = mapping and hasattr(os, "RWF_NOWAIT") and hasattr(mmap, "MAP_POPULATE")
         self._beneath = Beneath(plan.listing.root)
         self._buffer = memoryview(bytearray(CHUNK))
         self._done = 0
@@ -191,16 +198,11 @@ class Worker:
         try:
             self._identify(i, before)
             size = before.st_size
-            os.posix_fadvise(fd, first * SEGMENT, (last - first) * SEGMENT, os.POSIX_FADV_SEQUENTIAL)
-            for segment in range(first, last):
-                blake3 = self._new_blake3()
-                end = min((segment + 1) * SEGMENT, size)
-                for offset in range(segment * SEGMENT, end, CHUNK):
-                    view = self._buffer[: min(CHUNK, end - offset)]
-                    self._read(i, fd, view, offset)
-                    blake3.update(view)
-                self._table.segment(i, segment, blake3.digest())
-                self._progress(end - segment * SEGMENT, i)
+            start, end = first * SEGMENT, min(last * SEGMENT, size)
+            os.posix_fadvise(fd, start, end - start, os.POSIX_FADV_SEQUENTIAL)
+            mapping = self._mapping and self._resident(fd, start, end)
+            for view in self._chunks(i, fd, start, end, lambda: self._buffer, mapping=mapping):
+                self._progress(len(view), i)
             self._unchanged(i, fd, before)
             self._identify(i, before)  # again: two windows may have been the first at the same moment
         finally:
@@ -215,7 +217,7 @@ class Worker:
             if paired:
                 self._paired(i, fd, before.st_size, sha256)
             else:
-                for view in self._chunks(i, fd, before.st_size, lambda: self._buffer):
+                for view in self._chunks(i, fd, 0, before.st_size, lambda: self._buffer):
                     sha256.update(view)
                     self._progress(len(view), i)
             self._table.sha256(i, sha256.digest())
@@ -224,20 +226,52 @@ class Worker:
         finally:
             os.close(fd)
 
-    def _chunks(self, i: int, fd: int, size: int, take: Callable[[], memoryview]) -> Iterator[memoryview]:
-        """Read a large file into buffers from ``take``, with BLAKE3 on the way, and yield each."""
+    def _chunks(
+        self, i: int, fd: int, start: int, end: int, take: Callable[[], memoryview], *, mapping: bool = False
+    ) -> Iterator[memoryview]:
+        """Read part of a large file, from the beginning of a segment, with BLAKE3 on the way, and yield each piece."""
         blake3: Any = None
-        for offset in range(0, size, CHUNK):
-            end = min(offset + CHUNK, size)
-            view = take()[: end - offset]
-            self._read(i, fd, view, offset)
+        at = start
+        for view in self._mapped(i, fd, start, end) if mapping else self._copied(i, fd, start, end, take):
             if self._new_blake3 is not None:
-                if offset % SEGMENT == 0:
+                if at % SEGMENT == 0:
                     blake3 = self._new_blake3()
                 blake3.update(view)
-                if end % SEGMENT == 0 or end == size:
-                    self._table.segment(i, offset // SEGMENT, blake3.digest())
+            at += len(view)
+            if blake3 is not None and (at % SEGMENT == 0 or at == end):
+                self._table.segment(i, (at - 1) // SEGMENT, blake3.digest())
             yield view
+
+    def _copied(self, i: int, fd: int, start: int, end: int, take: Callable[[], memoryview]) -> Iterator[memoryview]:
+        """Bytes of a file, read into buffers from ``take``: lying in the core's cache, which SHA-256 needs."""
+        for at in range(start, end, CHUNK):
+            view = take()[: min(CHUNK, end - at)]
+            self._read(i, fd, view, at)
+            yield view
+
+    def _mapped(self, i: int, fd: int, start: int, end: int) -> Iterator[memoryview]:
+        """Bytes of a file as the kernel has them: BLAKE3 does not wait for memory, and saves the copy."""
+        try:
+            window = mmap.mmap(fd, end - start, mmap.MAP_SHARED | mmap.MAP_POPULATE, mmap.PROT_READ, offset=start)
+        except ValueError:
+            raise Failed(i, CHANGED) from None  # shorter than it was
+        except OSError as error:
+            raise Failed(i, error.errno or CHANGED) from None
+        with window, memoryview(window) as whole:
+            for at in range(0, end - start, CHUNK):
+                with whole[at : at + CHUNK] as view:
+                    yield view
+
+    def _resident(self, fd: int, start: int, stop: int) -> bool:
+        """Whether a few samples of these bytes are in memory: mapping what is not would read it page by page."""
+        sample = self._buffer[:1]
+        try:
+            for offset in range(start, stop, SEGMENT):
+                if not os.preadv(fd, [sample], offset, os.RWF_NOWAIT):
+                    return False
+        except OSError:
+            return False  # not in memory, or a file system that cannot tell
+        return True
 
     def _paired(self, i: int, fd: int, size: int, sha256: hashlib._Hash) -> None:
         """A thread reads and does BLAKE3 while this one does SHA-256, which then runs as fast as from memory."""
@@ -254,7 +288,7 @@ class Worker:
 
         def read() -> None:
             try:
-                for view in self._chunks(i, fd, size, take):
+                for view in self._chunks(i, fd, 0, size, take):
                     full.put(view)
                 full.put(None)
             except BaseException as error:

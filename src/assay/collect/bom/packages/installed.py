@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from assay.collect.bom.interface import Licence, Package
-from assay.collect.bom.packages import Warn, items, make, table, vcs_url
+from assay.collect.bom.packages.entries import Warn, items, make, table, vcs_url
 from assay.collect.bom.purl import clean_url
 from assay.targets.interface import DIGEST, Manifest, contents_digest
 

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from assay.collect.bom.headers import card_of_header, header_of
+from assay.collect.bom.cards.headers import card_of_header, header_of
 from assay.collect.bom.interface import Card, Licence
 from assay.collect.bom.licences import licence_of_text
 from assay.collect.bom.models.reading import clean, short, strict_json
@@ -212,7 +212,7 @@ def _tokenizer_config(name: str, data: bytes) -> Card:
 
 def _tokenizer(name: str, data: bytes) -> Card:
     """``tokenizer.json`` of the tokenizers library: the model's type and the size of its vocabulary."""
-    from assay.collect.bom.tokenizers import vocabulary
+    from assay.collect.bom.cards.tokenizers import vocabulary
 
     facts, warnings = vocabulary(data)
     return Card(name, "model", metadata=short(facts), warnings=tuple(f"{name}: {text}" for text in warnings))

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from assay.collect.bom.interface import Package
-from assay.collect.bom.packages import Warn, items, make, table, vcs_url
+from assay.collect.bom.packages.entries import Warn, items, make, table, vcs_url
+from assay.collect.bom.packages.requirements import requirement
 from assay.collect.bom.purl import clean_url
-from assay.collect.bom.requirements import requirement
 
 
 def pyproject(data: bytes, source: str, warn: Warn) -> Iterator[Package]:

@@ -11,9 +11,8 @@ import re
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
-from assay.collect.bom import packages
 from assay.collect.bom.interface import Package
-from assay.collect.bom.packages import Warn, hash_pair, make, vcs_url
+from assay.collect.bom.packages.entries import MAX_FILE, Warn, guarded, hash_pair, make, vcs_url
 from assay.collect.bom.purl import clean_url
 from assay.targets.interface import Target
 
@@ -38,11 +37,11 @@ def read(
         return
     seen.add(name)
     with target.open(name) as file:
-        data = file.read(packages.MAX_FILE + 1)
-    if len(data) > packages.MAX_FILE:
+        data = file.read(MAX_FILE + 1)
+    if len(data) > MAX_FILE:
         warn(f"{name}: too large for a list of packages")
         return
-    yield from packages.guarded(parse, data, name, warn)
+    yield from guarded(parse, data, name, warn)
     for nested in included(data):
         inner = posixpath.normpath(posixpath.join(posixpath.dirname(name), nested))
         if inner not in known:

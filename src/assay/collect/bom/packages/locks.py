@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from assay.collect.bom.interface import Package
-from assay.collect.bom.packages import Warn, hash_pair, items, make, table, vcs_url
+from assay.collect.bom.packages.entries import Warn, hash_pair, items, make, table, vcs_url
 from assay.collect.bom.purl import clean_url
 
 
