@@ -19,8 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.errors import AssayError, TargetError, UndecidedError, UsageError
-from assay.targets.git import GitTarget, open_git
-from assay.targets.gittree import parse_tree, select
+from assay.targets.git.target import GitTarget, open_git
+from assay.targets.git.tree import parse_tree, select
 from assay.targets.interface import SEGMENT, Manifest, Options, Reference
 
 

@@ -21,10 +21,10 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from assay.errors import AssayError, TargetError, UndecidedError
-from assay.targets.git import open_git
+from assay.targets.git.lfs_download import _Redirects, cache_store, download, endpoint
+from assay.targets.git.pointers import Pointer, object_path, parse_pointer, resembles_pointer
+from assay.targets.git.target import open_git
 from assay.targets.interface import SEGMENT, Options, Reference
-from assay.targets.lfs import Pointer, object_path, parse_pointer, resembles_pointer
-from assay.targets.lfs_download import _Redirects, cache_store, download, endpoint
 
 OID = hashlib.sha256(b"content").hexdigest()
 VERSION = b"version https://git-lfs.github.com/spec/v1\n"

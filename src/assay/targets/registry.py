@@ -29,7 +29,7 @@ def _file(reference: Reference, options: Options, _userinfo: str | None) -> Targ
 
 
 def _git(reference: Reference, options: Options, userinfo: str | None) -> Target:
-    from assay.targets.git import open_git
+    from assay.targets.git.target import open_git
 
     return open_git(reference, options, userinfo)
 

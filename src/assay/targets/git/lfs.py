@@ -1,4 +1,4 @@
-"""Git LFS: telling pointers from content, and finding the content that a pointer stands for.
+"""Git LFS: finding the content that a pointer stands for.
 
 Content counts only when its SHA-256 is the pointer's oid, wherever it was found; the digest engine's result is held
 against the oid by the git target. Nothing here may be taken for content because of its name or place.
@@ -8,57 +8,14 @@ Source: the git-lfs project's ``docs/spec.md`` (pointers) and ``docs/api/batch.m
 from __future__ import annotations
 
 import os
-import re
 import stat
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from urllib.parse import unquote, urlsplit
 
 from assay.errors import TargetError
+from assay.targets.git.pointers import Pointer, object_path
+from assay.targets.git.repository import Repository
 from assay.targets.names import is_url, shown
-from assay.targets.repository import Repository
-
-POINTER_LIMIT = 1024
-"""Bytes; a pointer is shorter (specification, "The Pointer")."""
-
-_POINTER = re.compile(
-    rb"version https://git-lfs\.github\.com/spec/v1\n"
-    rb"(?P<extensions>(?:ext-[0-9]-[A-Za-z0-9.-]+ sha256:[0-9a-f]{64}\n)*)"
-    rb"oid sha256:(?P<oid>[0-9a-f]{64})\n"
-    rb"size (?P<size>0|[1-9][0-9]{0,17})\n"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Pointer:
-    """What stands in the repository in place of a large file."""
-
-    oid: str
-    """SHA-256 of the content, 64 lower-case hex digits."""
-    size: int
-    """Bytes of the content."""
-    extended: bool = False
-    """Written by an LFS extension: a program would have to run to get the file from the object."""
-
-
-def parse_pointer(data: bytes) -> Pointer | None:
-    """The pointer that ``data`` is, or None where it is not exactly one and so is content like any other."""
-    if len(data) >= POINTER_LIMIT:
-        return None
-    found = _POINTER.fullmatch(data)
-    if found is None:
-        return None
-    return Pointer(found["oid"].decode(), int(found["size"]), bool(found["extensions"]))
-
-
-def resembles_pointer(data: bytes) -> bool:
-    """Whether ``data`` starts like a pointer: git-lfs may read it as one even where `parse_pointer` does not."""
-    return len(data) < POINTER_LIMIT and data.lstrip().startswith(b"version https://git-lfs.github.com/spec/")
-
-
-def object_path(store: str, oid: str) -> str:
-    """Where an object lies in a store (the ``lfs/objects`` folder of a git folder, or our cache)."""
-    return os.path.join(store, oid[:2], oid[2:4], oid)
 
 
 def find_content(pointers: Mapping[str, Pointer], stores: Sequence[str], worktree: str | None) -> dict[str, str]:
@@ -138,7 +95,7 @@ def locate(
     found = find_content(pointers, stores, repository.worktree)
     missing = {name: pointer for name, pointer in pointers.items() if name not in found}
     if missing and is_url(location) and not offline:
-        from assay.targets.lfs_download import download, endpoint
+        from assay.targets.git.lfs_download import download, endpoint
 
         server = endpoint(location)
         if server is not None:
@@ -157,7 +114,7 @@ def _stores(repository: Repository, name: str) -> list[str]:
         if storage := repository.config("lfs.storage"):
             stores.append(os.path.join(repository.common, storage, "objects"))
         return stores
-    from assay.targets.lfs_download import cache_store
+    from assay.targets.git.lfs_download import cache_store
 
     if not name.startswith("file://"):
         return [cache_store()]

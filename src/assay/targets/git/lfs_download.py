@@ -24,7 +24,7 @@ import msgspec
 
 from assay.errors import TargetError, UndecidedError
 from assay.files import sync_directory
-from assay.targets.lfs import Pointer, object_path
+from assay.targets.git.pointers import Pointer, object_path
 from assay.targets.names import shown
 
 TIMEOUT = 30.0

@@ -15,14 +15,11 @@ from collections.abc import Sequence
 from typing import BinaryIO, cast
 
 from assay.errors import TargetError, UndecidedError
-from assay.targets import lfs
-from assay.targets.catfile import CatFile
-from assay.targets.columns import Columns, shares
-from assay.targets.gittree import FOLDER, Contents, Tree, parse_tree, select
-from assay.targets.interface import Facts, Manifest, Options, Reference
-from assay.targets.listing import Listing
-from assay.targets.names import base_name, is_url, shown, without_userinfo
-from assay.targets.repository import (
+from assay.targets.git import lfs
+from assay.targets.git import pointers as lfs_pointers
+from assay.targets.git.catfile import CatFile
+from assay.targets.git.columns import Columns, shares
+from assay.targets.git.repository import (
     GitFailedError,
     Repository,
     fetch,
@@ -30,6 +27,10 @@ from assay.targets.repository import (
     open_repository,
     resolve_commit,
 )
+from assay.targets.git.tree import FOLDER, Contents, Tree, parse_tree, select
+from assay.targets.interface import Facts, Manifest, Options, Reference
+from assay.targets.listing import Listing
+from assay.targets.names import base_name, is_url, shown, without_userinfo
 
 IN_MEMORY = 8 * 1024 * 1024
 """Bytes of an opened blob that are held in memory; a larger one lies in a temporary file."""
@@ -78,7 +79,7 @@ class GitTarget:
         options: Options,
         repository: Repository,
         contents: Contents,
-        large: dict[int, tuple[lfs.Pointer, str]],
+        large: dict[int, tuple[lfs_pointers.Pointer, str]],
         temporary: tempfile.TemporaryDirectory[str] | None,
     ) -> None:
         self.reference = reference
@@ -290,19 +291,19 @@ def _sizes(repository: Repository, contents: Contents) -> array[int]:
     return sizes
 
 
-def _pointers(repository: Repository, contents: Contents) -> tuple[dict[str, lfs.Pointer], list[str]]:
+def _pointers(repository: Repository, contents: Contents) -> tuple[dict[str, lfs_pointers.Pointer], list[str]]:
     """Git LFS pointers by name, and the names of files that only resemble one."""
-    small = [i for i, size in enumerate(contents.sizes) if _POINTER_MINIMUM <= size < lfs.POINTER_LIMIT]
-    pointers: dict[str, lfs.Pointer] = {}
+    small = [i for i, size in enumerate(contents.sizes) if _POINTER_MINIMUM <= size < lfs_pointers.POINTER_LIMIT]
+    pointers: dict[str, lfs_pointers.Pointer] = {}
     inexact: list[str] = []
     with CatFile(repository) as cat:
         cat.request_all([contents.oids[i] for i in small])
         for i in small:
             name = contents.names[i]
             data = b"".join(cat.read(contents.oids[i], name))
-            pointer = lfs.parse_pointer(data)
+            pointer = lfs_pointers.parse_pointer(data)
             if pointer is not None:
                 pointers[name] = pointer
-            elif lfs.resembles_pointer(data):
+            elif lfs_pointers.resembles_pointer(data):
                 inexact.append(name)
     return pointers, inexact

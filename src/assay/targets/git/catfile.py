@@ -14,8 +14,8 @@ import threading
 from collections.abc import Iterable, Iterator
 
 from assay.errors import TargetError
+from assay.targets.git.repository import Repository, command, last_line, not_started
 from assay.targets.names import shown
-from assay.targets.repository import Repository, command, last_line, not_started
 
 CHUNK = 1024 * 1024
 """Bytes that are read from git at a time."""
