@@ -391,6 +391,36 @@ def test_signature_inside_the_folder(place: Place) -> None:
     assert place.verify(detached=False).accepted  # found where other tools put it
 
 
+def test_signing_again_into_the_folder(place: Place) -> None:
+    place.signature = str(place.model / "model.sig")
+    place.sign()
+    (place.model / "config.json").write_text("{}")
+    place.sign()
+    answer = place.verify()
+    assert answer.accepted and not answer.findings.warnings and answer.findings.files == 4
+
+
+def test_a_signature_of_others_in_the_folder_is_content(place: Place) -> None:
+    (place.model / "model.sig").write_text("signed by the publisher")
+    place.sign()
+    assert place.verify().accepted
+    (place.model / "model.sig").write_text("another")
+    assert place.verify().findings.difference.modified == ("model.sig",)
+
+
+def test_damaged_evidence_is_said(place: Place) -> None:
+    place.sign(now=datetime(2026, 1, 1, tzinfo=UTC))
+    place.sign(now=datetime(2026, 2, 1, tzinfo=UTC))
+    os.unlink(place.signature)
+    newest = assay.open_store(place.store).find()[0].blob
+    [blob] = Path(place.store).rglob(f"*{newest}*.json")
+    blob.chmod(0o600)
+    blob.write_bytes(b"{}")
+    answer = place.verify(detached=False)
+    assert answer.accepted and "cannot be read" in answer.findings.warnings[0]
+    assert place.verify(detached=False, strict=True).exit_code == 1
+
+
 def test_the_document_of_an_answer_separates_said_and_proved(place: Place) -> None:
     place.sign(labels={"stage": "ci"})
     document = place.verify().document()

@@ -14,7 +14,9 @@ import pytest
 
 from assay.errors import AssayError, StoreError, UsageError
 from assay.evidence.stores import open_directory
-from assay.evidence.stores.interface import Report, Store
+from assay.evidence.stores.heads import Heads
+from assay.evidence.stores.index import Index
+from assay.evidence.stores.interface import Head, Report, Store
 from evidence.store_making import NOW, bundle, digest_of
 
 ENTRIES = 8
@@ -100,6 +102,17 @@ def link_blob_folder(folder: Path) -> None:
     path.symlink_to(folder.parent / "elsewhere")
 
 
+def folder_for_blob(folder: Path) -> None:
+    path = blob_file(folder, 4)
+    path.unlink()
+    path.mkdir()
+
+
+def forge_history(folder: Path) -> None:
+    edit(folder, 2, labels={"n": "x"})
+    relink(folder, 3)
+
+
 def pipe_for_entry(folder: Path) -> None:
     entry_file(folder, 4).unlink()
     os.mkfifo(entry_file(folder, 4))
@@ -116,7 +129,7 @@ TAMPERING: dict[str, tuple[Callable[[Path], None], str]] = {
     "blob behind a link": (link_blob, "entry 4: the bundle .* is not a plain file"),
     "blob folder behind a link": (link_blob_folder, "entry 4: the bundle .* is not a plain file in a plain folder"),
     "blob is a folder": (
-        lambda f: (blob_file(f, 4).unlink(), blob_file(f, 9 - 5).mkdir())[0],  # type: ignore[func-returns-value]
+        folder_for_blob,
         "entry 4: the bundle .* is not a plain file",
     ),
     "entry removed": (lambda f: entry_file(f, 4).unlink(), "entry 4 was removed"),
@@ -141,7 +154,7 @@ TAMPERING: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "entry is a pipe": (pipe_for_entry, "entry 4 of the store .* is not a plain file"),
     "history rewritten consistently": (
-        lambda f: (edit(f, 2, labels={"n": "x"}), relink(f, 3))[0],  # type: ignore[func-returns-value]
+        forge_history,
         "entry 2 was replaced or edited since it was indexed",
     ),
     "newest entry removed": (lambda f: entry_file(f, 8).unlink(), "entry 8 was removed|remembers entry 8"),
@@ -294,6 +307,16 @@ def scribble(path: Path) -> None:
     path.write_bytes(data)
 
 
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def make_link(path: Path) -> None:
+    shutil.move(path, path.parent.parent / "elsewhere.sqlite")
+    path.symlink_to(path.parent.parent / "elsewhere.sqlite")
+
+
 def sql(statement: str) -> Callable[[Path], None]:
     def change(path: Path) -> None:
         connection = sqlite3.connect(path)
@@ -305,8 +328,8 @@ def sql(statement: str) -> Callable[[Path], None]:
 
 BREAKING: dict[str, Callable[[Path], None]] = {
     "removed": lambda path: path.unlink(),
-    "emptied": lambda path: (path.write_bytes(b""), None)[1],
-    "not a database": lambda path: (path.write_bytes(b"SQLite format 3?" * 999), None)[1],
+    "emptied": lambda path: rewrite(path, b""),
+    "not a database": lambda path: rewrite(path, b"SQLite format 3?" * 999),
     "truncated": truncate,
     "scribbled over": scribble,
     "older schema": sql("DROP TABLE labels; CREATE TABLE labels (seq, label)"),
@@ -314,8 +337,8 @@ BREAKING: dict[str, Callable[[Path], None]] = {
     "a planted trigger": sql("CREATE TRIGGER t AFTER INSERT ON entries BEGIN DELETE FROM entries; END"),
     "a planted view": sql("CREATE VIEW v AS SELECT 1"),
     "rows of another kind": sql("UPDATE entries SET time='never', labels='{'"),
-    "a folder": lambda path: (path.unlink(), path.mkdir())[1],
-    "a link": lambda path: (shutil.move(path, path.parent.parent / "x"), path.symlink_to(path.parent.parent / "x"))[1],
+    "a folder": make_folder,
+    "a link": make_link,
 }
 
 
@@ -374,12 +397,61 @@ def test_a_lying_index_cannot_pass_one_bundle_off_as_another(folder: Path) -> No
 def test_two_open_stores_survive_an_index_built_again(folder: Path) -> None:
     with opened(folder) as first, opened(folder) as second:
         assert len(first.find()) == len(second.find()) == 6
-        (folder / "index.sqlite").write_bytes(b"junk")
         (folder / "index.sqlite").unlink()
         assert second.add(bundle(30), now=NOW).seq == 9
         assert first.add(bundle(31), now=NOW).seq == 10
+        index = Index.open(str(folder / "index.sqlite"))  # both wrote the file that is there, not the one that was
+        assert index.head().seq == 10
+        index.close()
         assert [entry.seq for entry in second.find(limit=2)] == [10, 9]
         assert second.check().problems == first.check().problems == ()
+
+
+def test_the_journal_of_an_index_that_is_gone_does_not_spoil_the_next(folder: Path) -> None:
+    """SQLite would roll a dead writer's journal back into whatever file has the index's name."""
+    connection = sqlite3.connect(folder / "index.sqlite", isolation_level=None)
+    connection.execute("PRAGMA cache_size=1")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("CREATE TABLE filler (x)")
+    connection.executemany("INSERT INTO filler VALUES (?)", [("x" * 4000,)] * 50)
+    connection.execute("UPDATE entries SET target='changed'")
+    journal = (folder / "index.sqlite-journal").read_bytes()
+    connection.execute("ROLLBACK")
+    connection.close()
+    assert len(journal) > 4096
+    with opened(folder) as store:
+        for i in range(200, 220):
+            store.add(bundle(i), now=NOW)
+    (folder / "index.sqlite-journal").write_bytes(journal)
+    (folder / "index.sqlite").unlink()
+    for notes in (("the index was missing and was built again from the log",), ()):
+        with opened(folder) as store:
+            assert store.notes == notes
+            assert len(store.find()) == 26
+            assert store.check().problems == ()
+
+
+def test_a_bundle_that_somebody_else_put_in_place_is_not_taken_for_ours(folder: Path) -> None:
+    data = bundle(77)
+    name = hashlib.sha256(data).hexdigest()
+    (folder / "blobs" / name[:2]).mkdir(exist_ok=True)
+    (folder / "blobs" / name[:2] / f"{name}.json").write_bytes(bundle(78))
+    with opened(folder) as store:
+        with pytest.raises(StoreError, match="replaced or edited"):
+            store.add(data, now=NOW)
+        assert store.head().seq == ENTRIES
+
+
+def test_an_older_head_does_not_replace_a_newer_one(tmp_path: Path) -> None:
+    heads = Heads(str(tmp_path / "state" / "heads.json"))
+    older, newer = Head(3, "3" * 64), Head(5, "5" * 64)
+    heads.remember(str(tmp_path), newer)
+    heads.remember(str(tmp_path), older)
+    heads.remember(str(tmp_path / "other"), older)
+    assert (heads.seen(str(tmp_path)), heads.seen(str(tmp_path / "other"))) == (newer, older)
+    heads.remember(str(tmp_path), older, replace=True)
+    assert heads.seen(str(tmp_path)) == older
+    assert heads.seen(str(tmp_path / "third")) is None
 
 
 def test_bundles_without_an_entry_are_counted(folder: Path) -> None:

@@ -65,7 +65,7 @@ def sign(
     config = config if config is not None else load(None)
     now = now or datetime.now(UTC)
     secret, by = signer(signer_choice, config)
-    with resolve(target, signature_rules(options)) as thing:
+    with resolve(target, _rules(options, target, signature)) as thing:
         path = signature or _beside(thing.reference.scheme, thing.reference.name)
         manifest = thing.manifest()
         said = described(
@@ -101,10 +101,16 @@ def _counts(manifest: Manifest) -> tuple[int, int, str]:
     return len(manifest), manifest.size, manifest.contents().hex()
 
 
-def signature_rules(options: Options) -> Options:
-    """Options with what every released model signature verifier leaves out left out as well (`oms.GIT_PATHS`)."""
-    here = tuple(f"./{name}" for name in oms.GIT_PATHS)  # those at the root only: deeper ones are content to them
-    return replace(options, ignore=(*options.ignore, *here)) if options.default_ignores else options
+def _rules(options: Options, target: str, signature: str | None) -> Options:
+    """Options that leave out what other verifiers of model signatures leave out, and the signature itself."""
+    # At the root only: deeper ones are content to those verifiers.
+    left_out = [f"./{name}" for name in oms.GIT_PATHS] if options.default_ignores else []
+    root = os.path.realpath(target.removeprefix("dir:"))
+    if signature is not None and os.path.isdir(root):
+        relative = os.path.relpath(os.path.realpath(signature), root)
+        if not relative.startswith(".."):
+            left_out.append("./" + "".join(f"[{char}]" if char in "*?[" else char for char in relative))
+    return replace(options, ignore=(*options.ignore, *left_out))
 
 
 def _beside(scheme: str, name: str) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,9 +15,9 @@ from assay.api.signers import read_file
 from assay.config import Config, load
 from assay.errors import AssayError, UsageError
 from assay.evidence import documents
-from assay.evidence.decision import decide
+from assay.evidence.decision import decide, doubted
 from assay.evidence.verification import Attestation, Candidate, Findings, Reader
-from assay.targets.interface import Options, Target
+from assay.targets.interface import Manifest, Options, Target
 from assay.targets.registry import resolve
 
 if TYPE_CHECKING:
@@ -132,37 +133,37 @@ def verify(
     now = now or datetime.now(UTC)
 
     def open_target(paths: tuple[str, ...], default_ignores: bool) -> Target:
-        return resolve(target, replace(narrowed, paths=paths, default_ignores=default_ignores))
+        return resolve(target, replace(options, paths=paths, default_ignores=default_ignores))
 
-    narrowed = _without_signature(options, target, signature)
-    with resolve(target, narrowed) as thing:
+    with resolve(target, options) as thing:
         place = os.path.realpath(thing.reference.name) if thing.reference.scheme == "dir" else None
         config = config if config is not None else load(config_path, inside=place)
         expected = anchors(trust, config, f"{thing.reference.scheme}:{thing.reference.name}")
-        where, candidates, lookup = _candidates(thing, signature, directory, config, narrowed)
-        reader = Reader(open_target, thing, narrowed.paths, sha256=require_sha256 or config.require_sha256)
-        try:
+        with _Evidence(thing, signature, directory, config, bool(options.paths)) as evidence:
             if byte_range is not None:
                 from assay.evidence.excerpt import decide_range
 
-                findings = decide_range(thing, candidates, expected, now, byte_range)
+                findings = decide_range(thing, evidence.candidates, expected, now, byte_range)
             else:
-                findings = decide(
-                    reader,
-                    candidates,
-                    expected,
-                    now,
-                    keep=_keep(narrowed.paths),
-                    strict=strict,
-                    lookup=lookup,
+                reader = Reader(
+                    open_target,
+                    thing,
+                    options.paths,
+                    sha256=require_sha256 or config.require_sha256,
+                    signatures=evidence.signatures,
                 )
-        finally:
-            reader.close()
+                keep = _keep(options.paths)
+                with contextlib.closing(reader):
+                    findings = decide(
+                        reader, evidence.candidates, expected, now, keep=keep, strict=strict, lookup=evidence.lookup
+                    )
+        if evidence.problems:
+            findings = doubted(findings, evidence.problems, strict=strict)
         cached = getattr(thing, "from_cache", None) if options.trust_cache else None
         return Verification(
             str(thing.reference),
             findings,
-            where,
+            evidence.where,
             getattr(thing, "reread", None) if cached is not None else None,
             cached,
         )
@@ -177,46 +178,70 @@ def _keep(paths: tuple[str, ...]) -> Callable[[str], bool] | None:
     return lambda name: bool(selection.hits(name))
 
 
-def _without_signature(options: Options, target: str, signature: str | None) -> Options:
-    """A signature file that lies inside the folder it signs is not part of it."""
-    inside = []
-    root = os.path.realpath(target.removeprefix("dir:"))
-    if os.path.isdir(root):
-        for path in (signature, os.path.join(root, "model.sig")):
-            if path is not None and os.path.isfile(path):
-                relative = os.path.relpath(os.path.realpath(path), root)
-                if not relative.startswith("..") and (signature is not None or relative == "model.sig"):
-                    inside.append("".join(f"[{char}]" if char in "*?[" else char for char in relative))
-    return replace(options, ignore=(*options.ignore, *dict.fromkeys(inside)))
+class _Evidence:
+    """Documents that may concern a target, and where they were looked for. Use it as a context manager."""
 
+    def __init__(self, thing: Target, signature: str | None, directory: str | None, config: Config, part: bool) -> None:
+        self.problems: list[str] = []
+        """Evidence that could not be read: it cannot help a verdict, and its absence may hide something newer."""
+        self._store: Store | None = None
+        files = (signature,) if signature is not None else tuple(filter(os.path.isfile, _beside(thing)))
+        where = list(files)
+        if signature is None:
+            place = store_path(directory, config)
+            if directory is not None or os.path.isdir(place):
+                self._store = open_store(directory, config=config)
+            where.insert(0, place)
+        self.where = " and ".join(where)
+        """For messages."""
+        self.signatures = frozenset(filter(None, (_inside(thing, path) for path in files)))
+        """Names under which the signature files lie in the target itself."""
+        self.candidates = [*self._kept(thing, part), *(item for path in files for item in self._parse(path))]
+        """Documents to try, most promising first."""
 
-def _candidates(
-    thing: Target, signature: str | None, directory: str | None, config: Config, options: Options
-) -> tuple[str, list[Candidate], Callable[[str], Sequence[Candidate]] | None]:
-    """Documents to try, most promising first, and how to find more by digest."""
-    if signature is not None:
-        bundles = documents.read_documents(read_file(signature), signature)
-        return signature, [Candidate(signature, bundle) for bundle in bundles], None
-    found: list[Candidate] = []
-    lookup = None
-    where = store_path(directory, config)
-    if directory is not None or os.path.isdir(where):
-        store = open_store(directory, config=config)
-        shape = _shape(thing)
-        entries = store.find(shape=shape)[:MAX_CANDIDATES] if not options.paths else []
+    def _parse(self, path: str) -> list[Candidate]:
+        return [Candidate(path, bundle) for bundle in documents.read_documents(read_file(path), path)]
+
+    def _kept(self, thing: Target, part: bool) -> list[Candidate]:
+        if self._store is None:
+            return []
+        shape = Manifest(thing.names, thing.sizes, b"", b"").shape().hex()
+        entries = [] if part else self._store.find(shape=shape, limit=MAX_CANDIDATES)
         seen = {entry.blob for entry in entries}
-        entries += [entry for entry in store.find(name=thing.name)[:MAX_CANDIDATES] if entry.blob not in seen]
-        found = [candidate for entry in entries if (candidate := _read(store, entry)) is not None]
+        entries += [item for item in self._store.find(name=thing.name, limit=MAX_CANDIDATES) if item.blob not in seen]
+        return self._read(entries)
 
-        def lookup(contents: str) -> Sequence[Candidate]:
-            hits = store.find(digest=contents)[:MAX_CANDIDATES]
-            return [candidate for entry in hits if (candidate := _read(store, entry)) is not None]
+    def lookup(self, contents: str) -> Sequence[Candidate]:
+        """Documents of the store about contents with this SHA-256 (hex)."""
+        return self._read(self._store.find(digest=contents, limit=MAX_CANDIDATES)) if self._store is not None else []
 
-    for path in _beside(thing):
-        if os.path.isfile(path):
-            found += [Candidate(path, bundle) for bundle in documents.read_documents(read_file(path), path)]
-            where += f" and {path}"
-    return where, found, lookup
+    def _read(self, entries: Sequence[Entry]) -> list[Candidate]:
+        found = []
+        for entry in entries:
+            name = f"evidence {entry.blob[:12]}"
+            try:
+                bundles = documents.read_documents(self._store.read(entry), name) if self._store else []
+            except AssayError as error:
+                self.problems.append(f"{name} cannot be read: {error.message}")
+                continue
+            found += [Candidate(name, bundle, entry.seq) for bundle in bundles[:1]]
+        return found
+
+    def __enter__(self) -> _Evidence:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._store is not None:
+            self.problems += self._store.notes
+            self._store.close()
+
+
+def _inside(thing: Target, path: str) -> str | None:
+    """The name of a file within a folder target; None for one that lies elsewhere."""
+    if thing.reference.scheme != "dir":
+        return None
+    relative = os.path.relpath(os.path.realpath(path), os.path.realpath(thing.reference.name))
+    return None if relative.startswith("..") else relative
 
 
 def _beside(thing: Target) -> tuple[str, ...]:
@@ -225,18 +250,3 @@ def _beside(thing: Target) -> tuple[str, ...]:
         return ()
     real = os.path.realpath(thing.reference.name)
     return (real + ".sig", os.path.join(real, "model.sig"))
-
-
-def _read(store: Store, entry: Entry) -> Candidate | None:
-    """An entry's document. One that the store can no longer vouch for is no evidence: it cannot help a verdict."""
-    try:
-        bundles = documents.read_documents(store.read(entry), f"evidence {entry.blob[:12]}")
-    except AssayError:
-        return None
-    return Candidate(f"evidence {entry.blob[:12]}", bundles[0], entry.seq) if bundles else None
-
-
-def _shape(thing: Target) -> str:
-    from assay.targets.interface import Manifest
-
-    return Manifest(thing.names, thing.sizes, b"", b"").shape().hex()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -53,14 +55,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     check.add_argument("--expect-head", metavar="SEQ:DIGEST", help="the head that an earlier check printed")
 
 
-def _open(parsed: argparse.Namespace, *, create: bool = False) -> Store:
+@contextlib.contextmanager
+def _open(parsed: argparse.Namespace, *, create: bool = False) -> Iterator[Store]:
+    """The store; what it has to say about itself is printed at the end."""
     from assay.api.keeping import open_store
     from assay.config import load
 
-    store = open_store(parsed.directory, config=load(parsed.config), create=create)
-    for text in store.notes:
-        printing.note(f"note: {text}")
-    return store
+    with open_store(parsed.directory, config=load(parsed.config), create=create) as store:
+        try:
+            yield store
+        finally:
+            for text in store.notes:
+                printing.note(f"note: {text}")
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

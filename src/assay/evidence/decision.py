@@ -46,6 +46,14 @@ def decide(
     return _refused(reader, attestations, held)
 
 
+def doubted(findings: Findings, problems: Sequence[str], *, strict: bool) -> Findings:
+    """The findings when some evidence could not be read: a warning, and with ``strict`` no acceptance."""
+    made = replace(findings, warnings=(*findings.warnings, *problems))
+    if strict and made.verdict == "accepted":
+        return replace(made, verdict="rejected", reason=f"strict: {problems[0]}")
+    return made
+
+
 def _without_lists(
     reader: Reader,
     examined: list[Attestation],

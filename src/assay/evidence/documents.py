@@ -21,7 +21,6 @@ from assay.evidence.envelope import decode_base64, expect
 from assay.evidence.statement import Statement
 
 _IN_TOTO_TYPE = re.compile(r"application/vnd\.in-toto(\.[a-z0-9.-]+)?\+json")
-_DSSE_TYPE = re.compile(r"application/vnd\.dsse(\.[a-z0-9.-]+)?\+json")
 
 _GENERIC = "https://assay.dev/generic/v0.1"
 _SARIF = "http://docs.oasis-open.org/sarif/sarif/2.1.0"
@@ -140,7 +139,7 @@ def _certificate(text: str, place: str) -> bytes:
     pem = text.encode() if text.startswith("-----BEGIN") else decode_base64(text, place)
     try:
         return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
-    except ValueError:
+    except (ValueError, x509.InvalidVersion):
         raise DocumentError(f"{place} is not a PEM certificate") from None
 
 
@@ -154,7 +153,7 @@ def statement_payload(bundle: Bundle, what: str) -> bytes:
     the same bytes cannot be read in two ways.
     """
     outer = bundle.envelope
-    if not _IN_TOTO_TYPE.fullmatch(outer.payload_type) and not _DSSE_TYPE.fullmatch(outer.payload_type):
+    if not _IN_TOTO_TYPE.fullmatch(outer.payload_type):
         raise DocumentError(f"{what}: payload type {outer.payload_type[:100]!r} is not {dsse.IN_TOTO}")
     # Spares parsing large statements twice. An escaped spelling of the key ends as "not an in-toto statement".
     if b'"payloadType"' not in outer.payload:

@@ -13,7 +13,7 @@ from assay.errors import UsageError
 from assay.evidence.compare import Difference
 from assay.evidence.trust.interface import Anchor
 from assay.evidence.verification import Candidate, Findings, examine
-from assay.targets.digest.ranges import segments
+from assay.targets.digest.partial import range_digests
 from assay.targets.interface import DIGEST, SEGMENT, Target
 
 
@@ -44,7 +44,7 @@ def decide_range(
         if at is None:
             continue
         signed = claimed.segments.get(at) or claimed.blake3[at * DIGEST : (at + 1) * DIGEST]
-        found = segments(target, name, start, stop)
+        found = range_digests(target, name, start, stop)
         same = claimed.sizes[at] == size and all(
             signed[number * DIGEST : (number + 1) * DIGEST] == digest for number, digest in found.items()
         )

@@ -129,13 +129,23 @@ def examine(candidate: Candidate, anchors: Sequence[Anchor], now: datetime) -> A
 class Reader:
     """The target's files, read once for each kind of digest and each way of listing, however many statements ask."""
 
-    def __init__(self, open_target: OpenTarget, target: Target, paths: tuple[str, ...], *, sha256: bool) -> None:
+    def __init__(
+        self,
+        open_target: OpenTarget,
+        target: Target,
+        paths: tuple[str, ...],
+        *,
+        sha256: bool,
+        signatures: frozenset[str] = frozenset(),
+    ) -> None:
         self._open = open_target
         self._targets: dict[tuple[tuple[str, ...], bool], Target] = {(paths, True): target}
         self._manifests: dict[tuple[tuple[str, ...], bool, bool], Manifest] = {}
         self._sha256 = sha256
         self.paths = paths
         self.target = target
+        self.signatures = signatures
+        """Names of files in the target that are themselves the signatures being checked."""
 
     def listing(self, paths: tuple[str, ...], ignores: bool) -> Target:
         """The target limited to ``paths``, with or without the default ignores."""
@@ -190,9 +200,11 @@ def hold(attestation: Attestation, reader: Reader, keep: Callable[[str], bool] |
         if len(claimed) == 1 and target.single:
             claimed = replace(claimed, names=list(target.names))  # one file is known by its bytes, not by its name
         difference = compare(claimed, reader.manifest(paths, ignores, fast=bool(claimed.blake3)))
-    unsigned = tuple(name for name in difference.extra if _within(name, claims.ignored))
-    if unsigned:
-        left_out = set(unsigned)
+    unsigned = tuple(
+        name for name in difference.extra if _within(name, claims.ignored) and name not in reader.signatures
+    )
+    left_out = {*unsigned, *reader.signatures}
+    if left_out.intersection(difference.extra):
         difference = replace(difference, extra=tuple(name for name in difference.extra if name not in left_out))
     matched = () if difference else (attestation.subjects[:1] or ("",))
     unsigned += tuple(target.facts.ignored)

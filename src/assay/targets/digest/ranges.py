@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-from assay.targets.interface import SEGMENT, Target
+from assay.targets.interface import Target
 
 _CHUNK = 1 << 20
 
@@ -57,18 +57,6 @@ def check(target: Target, ranges: Sequence[Range]) -> tuple[tuple[str, ...], tup
                 modified.add(rename.get(item.name, item.name))
     extra = tuple(name for name in target.names if name not in ends and (sizes[name] or not _sharded(ranges)))
     return tuple(missing), extra, tuple(name for name in target.names if name in modified)
-
-
-def segments(target: Target, name: str, start: int, stop: int) -> Mapping[int, bytes]:
-    """BLAKE3 of each segment that overlaps bytes ``start`` to ``stop`` (exclusive) of one file, by segment number."""
-    from blake3 import blake3
-
-    made: dict[int, bytes] = {}
-    with target.open(name) as file:
-        for number in range(start // SEGMENT, -(-stop // SEGMENT)):
-            file.seek(number * SEGMENT)
-            made[number] = blake3(file.read(SEGMENT)).digest()
-    return made
 
 
 def _sharded(ranges: Sequence[Range]) -> bool:
