@@ -23,10 +23,9 @@ INLINE_BYTES = 8 * 1024 * 1024
 INLINE_FILES = 200
 
 
-def default_workers() -> int:
-    """One per core that this process may use, up to `MAX_WORKERS`."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MAX_WORKERS)
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def digest(
@@ -40,9 +39,10 @@ def digest(
 ) -> Manifest:
     """Read every file of ``listing`` once and digest it.
 
-    ``workers`` is the number of processes (or threads, in a process that has threads already), by default one per
-    core. Raises `ChangedError` for a file that is not, or does not stay, what was listed, and `TargetError` for one
-    that cannot be read. Any exception, Ctrl-C too, leaves no process or thread behind.
+    ``workers`` is the number of processes (or threads, in a process that has threads already), by default two per
+    core, so that one computes while another waits for the disk. Raises `ChangedError` for a file that is not, or does
+    not stay, what was listed, and `TargetError` for one that cannot be read. Any exception, Ctrl-C too, leaves no
+    process or thread behind.
     """
     columns = digest_columns(
         listing, range(len(listing.names)), sha256=sha256, blake3=blake3, workers=workers, progress=progress
@@ -61,8 +61,9 @@ def digest_columns(
     identities: bool = False,
 ) -> Columns:
     """As `digest`, for some positions only, in columns, with the stat that each digest belongs to if asked for."""
-    workers = max(1, min(workers or default_workers(), MAX_WORKERS))
-    plan = make_plan(listing, positions, sha256=sha256, blake3=blake3, workers=workers)
+    cores = usable_cores()
+    workers = max(1, min(workers or 2 * cores, MAX_WORKERS))
+    plan = make_plan(listing, positions, sha256=sha256, blake3=blake3, cores=min(workers, cores))
     workers = max(1, min(workers, len(plan.units)))
     table = Table(plan, workers)
     if plan.units and (sha256 or blake3):
