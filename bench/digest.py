@@ -160,7 +160,9 @@ def pairs(ours: list[str], peer: list[str], env: dict[str, str], count: int, bef
     }
 
 
-def measure(name: str, scratch: Path, count: int, scale: float, env: dict[str, str]) -> list[dict[str, object]]:
+def measure(
+    name: str, scratch: Path, count: int, scale: float, env: dict[str, str], only: str
+) -> list[dict[str, object]]:
     """All claims about one set of files."""
     model, ours_sig, peer_sig = scratch / name, str(scratch / f"{name}.ours.sig"), str(scratch / f"{name}.peer.sig")
     key, pub = str(scratch / "key.pem"), str(scratch / "key.pub")
@@ -187,6 +189,8 @@ def measure(name: str, scratch: Path, count: int, scale: float, env: dict[str, s
             jobs.append(("verify from disk", verify, peer_verify, lambda: evict(model)))
     rows = []
     for job, ours, theirs, before in jobs:
+        if only and job not in only.split(","):
+            continue
         row: dict[str, object] = {"set": name, "what": SETS[name], "job": job, "claim": CLAIMS.get((name, job))}
         row.update(pairs(ours, theirs, env, count if before is None else min(count, 3), before))
         row["peak_mib"] = run(ours, env, memory=True)["peak_mib"]
@@ -208,6 +212,7 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--scratch", type=Path)
+    parser.add_argument("--jobs", default="", help="only these, comma-separated, for a quick look")
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full sizes, for a quick look")
     parsed = parser.parse_args()
     scratch = parsed.scratch or Path(tempfile.mkdtemp(prefix="assay-bench-"))
@@ -219,13 +224,13 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     try:
         for name in parsed.sets.split(","):
-            rows += measure(name, scratch, parsed.pairs, parsed.scale, env)
+            rows += measure(name, scratch, parsed.pairs, parsed.scale, env, parsed.jobs)
             if not parsed.scratch:
                 shutil.rmtree(scratch / name)
     finally:
         if not parsed.scratch:
             shutil.rmtree(scratch, ignore_errors=True)
-    if parsed.scale == 1.0:
+    if parsed.scale == 1.0 and not parsed.jobs:
         results = Path(__file__).parent / "results"
         results.mkdir(exist_ok=True)
         document = {

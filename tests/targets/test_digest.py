@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import subprocess
+import sys
 import tempfile
 import threading
 from array import array
@@ -98,18 +100,30 @@ def test_digests_of_every_size(tree: Path, kinds: tuple[bool, bool], workers: in
 
 def test_which_way_it_runs_depends_on_the_work_and_the_threads(tree: Path) -> None:
     """Forks are counted by the interpreter itself; in a process with a second thread there must be none."""
-    forks: list[int] = []
-    os.register_at_fork(before=lambda: forks.append(1))
-    listing, _ = list_tree(str(tree), Options())
-    digest(listing, sha256=True, blake3=True, workers=3)
-    assert len(forks) == 3
-    with ExitStack() as stack:
-        with_threads(stack)
-        digest(listing, sha256=True, blake3=True, workers=3)
-    assert len(forks) == 3
-    small, _ = list_tree(str(tree), Options(paths=("d0",)))
-    digest(small, sha256=True, blake3=True, workers=3)
-    assert len(forks) == 3
+    program = f"""
+import os, threading
+from assay.targets.digest.engine import digest
+from assay.targets.interface import Options
+from assay.targets.tree import list_tree
+forks = []
+os.register_at_fork(before=lambda: forks.append(1))
+listing, _ = list_tree({str(tree)!r}, Options())
+small, _ = list_tree({str(tree)!r}, Options(paths=("d0",)))
+digest(listing, sha256=True, blake3=True, workers=3)
+print(len(forks))
+digest(small, sha256=True, blake3=True, workers=3)
+print(len(forks))
+end = threading.Event()
+thread = threading.Thread(target=end.wait)
+thread.start()
+digest(listing, sha256=True, blake3=True, workers=3)
+print(len(forks))
+end.set()
+thread.join()
+"""
+    # A process of its own: the one that runs the tests may have threads already.
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["3", "3", "3"]
 
 
 @pytest.mark.parametrize("size", [SEGMENT + 1, 8 * SEGMENT, 20 * SEGMENT + 1])

@@ -31,7 +31,7 @@ def reading(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--follow-links", action="store_true", help="follow symbolic links that stay inside the target")
     group.add_argument("--offline", action="store_true", help="reach for no network")
     group.add_argument(
-        "--workers", type=int, metavar="N", help="processes and threads for digests (default: one per core)"
+        "--workers", type=int, metavar="N", help="processes and threads for digests (default: two per core)"
     )
 
 

@@ -85,16 +85,16 @@ def _without_lists(
 
 def _also(reader: Reader, examined: list[Attestation], held: dict[int, Attestation], decisive: int) -> None:
     """What else holds for the same contents, and which newer statements describe other contents."""
+    others = [i for i, attestation in enumerate(examined) if i not in held and attestation.proof]
+    for i in others:
+        if examined[i].claims:
+            held[i] = hold(examined[i], reader, None)[0]
     claims = held[decisive].claims
-    manifest = claims.manifest if claims else None
-    contents = manifest.contents().hex() if manifest is not None and manifest.sha256 else ""
-    for i, attestation in enumerate(examined):
-        if i in held or not attestation.proof:
-            continue
-        if attestation.claims:
-            held[i] = hold(attestation, reader, None)[0]
-        elif contents:
-            held[i] = by_digest(attestation, contents, None)
+    unlisted = [i for i in others if i not in held]
+    if unlisted and claims is not None and claims.manifest is not None:
+        contents = claims.manifest.contents().hex()
+        for i in unlisted:
+            held[i] = by_digest(examined[i], contents, None)
 
 
 def _newer(attestations: Sequence[Attestation]) -> list[Attestation]:

@@ -22,7 +22,7 @@ from assay.targets.interface import Facts, Manifest, Options, Reference
 from assay.targets.listing import Listing
 from assay.targets.local import LocalTarget
 from assay.targets.names import shown
-from assay.targets.tree import _check_names as check_names
+from assay.targets.tree import check_names as check_names
 
 _PATH_LIMIT = 4096  # PATH_MAX
 

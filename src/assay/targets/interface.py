@@ -116,7 +116,11 @@ class Manifest:
 def contents_digest(names: Sequence[str], sizes: Sequence[int], sha256: bytes) -> bytes:
     """See `Manifest.contents`."""
     hexes = sha256.hex()
-    lines = [f"{hexes[i * 64 : i * 64 + 64]} {sizes[i]} {len(name.encode())}:{name}\n" for i, name in enumerate(names)]
+    lengths = [len(name) if name.isascii() else len(name.encode()) for name in names]
+    lines = [
+        f"{hexes[i * 64 : i * 64 + 64]} {sizes[i]} {length}:{name}\n"
+        for i, (name, length) in enumerate(zip(names, lengths, strict=True))
+    ]
     return hashlib.sha256("".join(lines).encode()).digest()
 
 
@@ -133,7 +137,7 @@ class Options:
     follow_links: bool = False
     """Follow symbolic links that stay inside the target. Links out of it are an error in any case."""
     workers: int | None = None
-    """Processes and threads for digests; None means one per core this process may use."""
+    """Processes or threads for digests; None means two per core: one computes while another waits."""
     trust_cache: bool = False
     """Take digests of files whose stat is unchanged from the authenticated local cache."""
     offline: bool = False

@@ -47,7 +47,7 @@ def check_name(component: str, full: str) -> None:
         )
 
 
-def _check_names(prefix: str, names: list[str]) -> None:
+def check_names(prefix: str, names: list[str]) -> None:
     """All names of one folder: each a plain one, and no two that a case-insensitive file system takes for one."""
     joined = "".join(names)
     plain = joined.isascii()
@@ -165,7 +165,7 @@ class _Walk:
             raise TargetError(f"{prefix!r} lies more than {MAX_DEPTH} folders deep")
         entries, links = self._scan(fd, prefix)
         plain = [name[:-1] if name[-1] == "/" else name for name in entries]
-        _check_names(prefix, plain + links if links else plain)
+        check_names(prefix, plain + links if links else plain)
         resolved: dict[str, str] = {}
         for link in links:
             target, folder = self._resolve(prefix, where, link)

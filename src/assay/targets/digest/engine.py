@@ -14,7 +14,7 @@ from assay.targets.digest.pool import can_fork, run_forked, run_inline, run_thre
 from assay.targets.interface import Manifest, Progress
 from assay.targets.listing import Listing
 
-MAX_WORKERS = 16
+MAX_WORKERS = 64
 """More would wait for memory and disk, and each costs a process."""
 
 INLINE_BYTES = 8 * 1024 * 1024

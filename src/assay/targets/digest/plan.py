@@ -87,7 +87,7 @@ def make_plan(listing: Listing, positions: Sequence[int], *, sha256: bool, blake
         if sha256:
             # SHA-256 cannot be divided. A file that would outlast the others' fair share decides how long
             # everything takes, so its reading and its BLAKE3 move to a second core.
-            units.append((STREAM, i, int(sizes[i] * cores > large_bytes), 0))
+            units.append((STREAM, i, int(blake3 and sizes[i] * cores > large_bytes), 0))
         else:
             units.extend(
                 (WINDOW, i, first, min(first + WINDOW_SEGMENTS, count)) for first in range(0, count, WINDOW_SEGMENTS)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from assay.errors import TargetError
 from assay.targets.ignore import DEFAULT_IGNORES, Ignore, Selection
 from assay.targets.interface import Options
-from assay.targets.tree import MAX_DEPTH, MAX_FOLDER_LINKS, _check_names
+from assay.targets.tree import MAX_DEPTH, MAX_FOLDER_LINKS, check_names
 
 FILE, FOLDER, LINK, SUBMODULE = "file", "folder", "link", "submodule"
 
@@ -118,7 +118,7 @@ class _Walk:
             elif kind == FILE or self._select is None or self._select.enters(name):
                 entries.append((label, oid, place))
             plain.append(base)
-        _check_names(prefix, plain)
+        check_names(prefix, plain)
         entries.sort()
         for label, oid, place in entries:
             if label.endswith("/"):
