@@ -1,7 +1,7 @@
-"""`assay.yaml` as typed values, and the places where assay keeps things. Imports nothing of ours but the errors.
+"""`assay.yaml` as typed values, and the places where assay keeps things. Imports only the ground floor.
 
-The file may grant trust, so it is never picked up from inside the target that is being verified (`load` is told where
-that lies): a downloaded model must not bring its own list of people to believe.
+The file may grant trust. A downloaded model must not bring its own list of people to believe, so trust is never taken
+from a file that was merely found inside of the target (`Config.grants_itself`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from assay.errors import DocumentError, UsageError
+from assay.errors import DocumentError
+from assay.files import read_file
 
 MAX_BYTES = 1 << 20
 """Largest configuration file that is read."""
@@ -76,10 +77,19 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Labels that every new statement carries."""
     directory: str = ""
     """Where the file lies; set while loading. Relative paths in it start there."""
+    found: bool = False
+    """Found and not named by the caller; set while loading."""
 
     def path(self, value: str) -> str:
         """A path of this file as an absolute one."""
         return os.path.normpath(os.path.join(self.directory or os.getcwd(), os.path.expanduser(value)))
+
+    def grants_itself(self, inside: str) -> bool:
+        """Whether this file was merely found in the folder ``inside``, which is about to be verified, or below it."""
+        if not self.found:
+            return False
+        place = os.path.realpath(self.directory)
+        return os.path.commonpath([place, inside]) == inside
 
     def trust_for(self, reference: str) -> Trust | None:
         """The first rule for a target, given as ``scheme:name``."""
@@ -89,35 +99,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return None
 
 
-def load(path: str | None, *, inside: str | None = None) -> Config:
+def load(path: str | None) -> Config:
     """The configuration: ``path``, else ``assay.yaml`` here, else the user's, else the defaults.
 
-    ``inside`` is the real path of the folder that is about to be verified: an ``assay.yaml`` found there (not named by
-    the caller) is refused. Raises `UsageError` or `DocumentError`.
+    Raises `UsageError` or `DocumentError`.
     """
-    found = path
-    if found is None:
-        for candidate in ("assay.yaml", os.path.join(config_home(), "assay.yaml")):
-            if os.path.isfile(candidate):
-                found = candidate
-                break
-    if found is None:
-        return Config()
-    if path is None and inside is not None:
-        real = os.path.realpath(found)
-        if os.path.commonpath([real, inside]) == inside:
-            raise UsageError(
-                f"{found!r} lies inside the target and could make the target trust itself",
-                hint="run from another folder, or name the file with --config if it is yours",
-            )
-    try:
-        with open(found, "rb") as file:
-            data = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UsageError(f"{found}: {error.strerror}") from None
-    if len(data) > MAX_BYTES:
-        raise DocumentError(f"{found} is larger than the {MAX_BYTES:,} bytes that are read")
-    return parse(data, found)
+    if path is not None:
+        return parse(read_file(path, MAX_BYTES), path)
+    for candidate in ("assay.yaml", os.path.join(config_home(), "assay.yaml")):
+        if os.path.isfile(candidate):
+            return msgspec.structs.replace(parse(read_file(candidate, MAX_BYTES), candidate), found=True)
+    return Config()
 
 
 def parse(data: bytes, name: str) -> Config:
@@ -129,8 +121,8 @@ def parse(data: bytes, name: str) -> Config:
         raise DocumentError(f"{name}: {error}") from None
     if config.version != 1:
         raise DocumentError(f"{name}: version {config.version} is not known here, only 1")
-    if config.directory:
-        raise DocumentError(f"{name}: Object contains unknown field `directory`")
+    if config.directory or config.found:
+        raise DocumentError(f"{name}: 'directory' and 'found' are not fields of this file")
     return msgspec.structs.replace(config, directory=os.path.dirname(os.path.abspath(name)))
 
 

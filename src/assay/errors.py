@@ -65,4 +65,7 @@ class MissingExtraError(AssayError):
     exit_code = 3
 
     def __init__(self, what: str, extra: str) -> None:
-        super().__init__(f"{what} needs the extra '{extra}'", hint=f"pip install 'assay[{extra}]'")
+        super().__init__(
+            f"{what} needs the extra '{extra}'",
+            hint=f"install it from assay's own folder: pip install '.[{extra}]', or all of requirements/all.txt",
+        )

@@ -1,10 +1,24 @@
-"""Writing files so that an interrupted command leaves nothing half-written."""
+"""Files that the user names: read within bounds, written so that an interrupted command leaves nothing half-written."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import secrets
+
+from assay.errors import UsageError
+
+
+def read_file(path: str, limit: int = 1 << 30) -> bytes:
+    """A file's bytes, at most ``limit``. Raises `UsageError` with a sentence that names it."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    if len(data) > limit:
+        raise UsageError(f"{path} is larger than the {limit:,} bytes that are read")
+    return data
 
 
 def write_atomic(path: str, data: bytes, *, mode: int = 0o644, exclusive: bool = False) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -295,12 +296,19 @@ def test_trust_rules_of_the_configuration(place: Place) -> None:
         place.verify(trust=TrustIn(), config_path=str(rules))
 
 
-def test_configuration_inside_the_target_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("target", [".", "git:.", "weights.bin"])
+def test_a_target_cannot_bring_its_own_trust(place: Place, monkeypatch: pytest.MonkeyPatch, target: str) -> None:
     (place.model / "assay.yaml").write_text(f"trust: [{{keys: [{place.public}]}}]")
-    place.sign()
+    subprocess.run(["git", "-C", str(place.model), "init", "-q"], check=True)
+    subprocess.run(["git", "-C", str(place.model), "add", "."], check=True)
+    who = ["-c", "user.name=t", "-c", "user.email=t@example.com"]
+    subprocess.run(["git", "-C", str(place.model), *who, "commit", "-qm", "x"], check=True)
     monkeypatch.chdir(place.model)
+    assay.sign(target, signature=place.signature, signer_choice=SignWith(key=place.private), store=False)
     with pytest.raises(UsageError, match="inside the target"):
-        place.verify(".", trust=TrustIn())
+        place.verify(target, trust=TrustIn())
+    assert place.verify(target, trust=TrustIn(), config_path="assay.yaml").accepted  # named: the caller's choice
+    assert place.verify(target).accepted
 
 
 def test_strict_and_cache_exclude_each_other(place: Place) -> None:

@@ -589,7 +589,7 @@ for action in (lambda: SigstoreAnchor("a", "b").prove(bundle, None), lambda: Key
     except MissingExtraError as error:
         print(error)
 """
-    assert isolated(code, str(tmp_path / "bundle.json")).count("assay[keyless]") == 2
+    assert isolated(code, str(tmp_path / "bundle.json")).count(".[keyless]") == 2
     assert MissingExtraError("x", "keyless").exit_code == 3
 
 

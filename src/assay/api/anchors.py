@@ -9,12 +9,13 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assay.api.signers import read_file
 from assay.config import Config, default_key
 from assay.errors import UndecidedError, UsageError
+from assay.files import read_file
 
 if TYPE_CHECKING:
     from assay.evidence.trust.interface import Anchor
+    from assay.targets.interface import Reference
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,18 +34,24 @@ class TrustIn:
     """Sigstore trust root or client trust configuration; without it the public one that ships with sigstore."""
 
 
-def anchors(choice: TrustIn, config: Config, reference: str) -> list[Anchor]:
-    """The expected signers for a target, given as ``scheme:name``. Raises `UndecidedError` when there is none."""
+def anchors(choice: TrustIn, config: Config, reference: Reference) -> list[Anchor]:
+    """The expected signers for a target. Raises `UndecidedError` when there is none."""
     if choice.keys or choice.ca or choice.identity or choice.issuer:
         return _chosen(choice)
-    rule = config.trust_for(reference)
+    rule = config.trust_for(f"{reference.scheme}:{reference.name}")
     if rule is not None:
+        place = _folder(reference)
+        if place is not None and config.grants_itself(place):
+            raise UsageError(
+                f"the assay.yaml in {config.directory!r} lies inside the target and could make it trust itself",
+                hint="run from another folder, or name the file with --config if it is yours",
+            )
         found: list[Anchor] = [_key(config.path(path)) for path in rule.keys]
         root = config.path(rule.trust_root) if rule.trust_root else None
         found += [_sigstore(item.identity, item.issuer, root) for item in rule.identities]
         found += [_certificate(config.path(item.ca), item.identity) for item in rule.certificates]
         if not found:
-            raise UndecidedError(f"the trust rule for {reference!r} in assay.yaml names nobody")
+            raise UndecidedError(f"the trust rule for {str(reference)!r} in assay.yaml names nobody")
         return found
     own = public_path(default_key())
     if os.path.isfile(own):
@@ -54,6 +61,14 @@ def anchors(choice: TrustIn, config: Config, reference: str) -> list[Anchor]:
         hint="add --key FILE.pub, or --identity WHO --issuer URL, or --ca FILE --identity WHO, "
         "or a trust rule to assay.yaml",
     )
+
+
+def _folder(reference: Reference) -> str | None:
+    """The real path of the folder that came with a local target: itself, its clone, or what a file lies in."""
+    if reference.scheme not in ("dir", "git", "file") or not os.path.exists(reference.name):
+        return None
+    real = os.path.realpath(reference.name)
+    return real if os.path.isdir(real) else os.path.dirname(real)
 
 
 def public_path(private: str) -> str:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from assay.api.keeping import keep, store_path
-from assay.api.signers import SignWith, read_file, signer
+from assay.api.signers import SignWith, signer
 from assay.api.signing import Signed
 from assay.api.subjects import described, subject
 from assay.config import Config, load
 from assay.evidence import predicates
 from assay.evidence.statement import Statement
+from assay.files import read_file
 from assay.targets.interface import Options
 from assay.targets.registry import resolve
 

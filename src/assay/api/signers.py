@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from assay.config import Config, default_key
 from assay.errors import UndecidedError, UsageError
+from assay.files import read_file
 
 if TYPE_CHECKING:
     from assay.evidence.signers.interface import Signer
@@ -57,8 +58,7 @@ def signer(choice: SignWith, config: Config) -> tuple[Signer, str]:
         )
     from assay.evidence.signers.keyless import KeylessSigner
 
-    token = read_file(choice.identity_token).decode("ascii", "replace").strip() if choice.identity_token else None
-    return KeylessSigner(token=token, trust_config=trust_config), "your Sigstore identity"
+    return KeylessSigner(token_file=choice.identity_token, trust_config=trust_config), "your Sigstore identity"
 
 
 def _can_be_keyless() -> bool:
@@ -102,15 +102,3 @@ def passphrase(file: str | None) -> Passphrase:
         return getpass(prompt).encode()
 
     return ask
-
-
-def read_file(path: str, limit: int = 1 << 30) -> bytes:
-    """A file that the user named, with an error that is a sentence."""
-    try:
-        with open(path, "rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    if len(data) > limit:
-        raise UsageError(f"{path} is larger than the {limit:,} bytes that are read")
-    return data

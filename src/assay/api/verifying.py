@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from assay.api.anchors import TrustIn, anchors
 from assay.api.keeping import open_store, store_path
-from assay.api.signers import read_file
 from assay.config import Config, load
 from assay.errors import AssayError, UsageError
 from assay.evidence import documents
 from assay.evidence.decision import decide, doubted
 from assay.evidence.verification import Attestation, Candidate, Findings, Reader
+from assay.files import read_file
 from assay.targets.interface import Manifest, Options, Target
 from assay.targets.registry import resolve
 
@@ -136,9 +136,8 @@ def verify(
         return resolve(target, replace(options, paths=paths, default_ignores=default_ignores))
 
     with resolve(target, options) as thing:
-        place = os.path.realpath(thing.reference.name) if thing.reference.scheme == "dir" else None
-        config = config if config is not None else load(config_path, inside=place)
-        expected = anchors(trust, config, f"{thing.reference.scheme}:{thing.reference.name}")
+        config = config if config is not None else load(config_path)
+        expected = anchors(trust, config, thing.reference)
         with _Evidence(thing, signature, directory, config, bool(options.paths)) as evidence:
             if byte_range is not None:
                 from assay.evidence.excerpt import decide_range

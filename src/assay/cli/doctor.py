@@ -45,7 +45,7 @@ def run(parsed: argparse.Namespace) -> int:
     rows.append(("ok", "git", git) if git else ("missing", "git", "git: targets need the git program"))
     for extra, (module, purpose) in EXTRAS.items():
         if util.find_spec(module) is None:
-            rows.append(("missing", f"assay[{extra}]", f"{purpose}: pip install 'assay[{extra}]'"))
+            rows.append(("missing", f"assay[{extra}]", f"{purpose}: pip install '.[{extra}]' in assay's folder"))
         else:
             rows.append(("ok", f"assay[{extra}]", purpose))
     rows.append(_key(default_key(), public_path(default_key())))

@@ -209,8 +209,8 @@ def export_entries(parsed: argparse.Namespace) -> int:
 
 def import_documents(parsed: argparse.Namespace) -> int:
     """Import; everything is read before anything is added."""
-    from assay.api.signers import read_file
     from assay.evidence import documents
+    from assay.files import read_file
 
     found = [bundle for path in parsed.files for bundle in documents.read_documents(read_file(path), path)]
     labels = flags.labels(parsed)

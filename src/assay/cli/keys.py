@@ -77,9 +77,10 @@ def generate(parsed: argparse.Namespace) -> int:
 def show_key(parsed: argparse.Namespace) -> int:
     """Show a key."""
     from assay.api.anchors import public_path
-    from assay.api.signers import passphrase, read_file
+    from assay.api.signers import passphrase
     from assay.config import default_key
     from assay.evidence import keys
+    from assay.files import read_file
 
     path = parsed.file or public_path(default_key())
     if parsed.file is None and not os.path.isfile(path):

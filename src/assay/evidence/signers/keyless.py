@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import AssayError, DocumentError, MissingExtraError, UndecidedError, UsageError
 from assay.evidence.bundle import Bundle, parse
 from assay.evidence.trust.sigstore import sentence
+from assay.files import read_file
 
 if TYPE_CHECKING:
     from sigstore.dsse import Statement
@@ -75,7 +76,7 @@ class KeylessSigner:
                     hint="check the network and try again, or sign with --key",
                 ) from None
         try:
-            config = ClientTrustConfig.from_json(_read(self.trust_config, _MAX_CONFIG).decode())
+            config = ClientTrustConfig.from_json(read_file(self.trust_config, _MAX_CONFIG).decode())
             _ = config.trusted_root, config.signing_config  # both are checked only when they are looked at
             return config
         except AssayError:
@@ -90,7 +91,7 @@ class KeylessSigner:
         try:
             raw = self.token
             if raw is None and self.token_file is not None:
-                raw = _read(self.token_file, _MAX_TOKEN).decode().strip()
+                raw = read_file(self.token_file, _MAX_TOKEN).decode().strip()
             if raw is None:
                 raw = detect_credential()
             if raw is not None:
@@ -127,17 +128,6 @@ def _statement(payload: bytes) -> Statement:
             f"Sigstore does not sign this statement: {sentence(error)}",
             hint="subjects may only have SHA-2 and SHA-3 digests: sign with --key or leave the others out",
         ) from None
-
-
-def _read(path: str, limit: int) -> bytes:
-    try:
-        with open(path, "rb") as file:
-            data = file.read(limit + 1)
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    if len(data) > limit:
-        raise UsageError(f"{path} is larger than the {limit:,} bytes that are read")
-    return data
 
 
 def _refusal(error: Exception) -> UndecidedError:
