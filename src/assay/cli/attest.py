@@ -12,30 +12,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     flags.target(parser)
     parser.add_argument("--predicate", required=True, metavar="FILE", help="the report: SARIF, JUnit, an evaluation, …")
     parser.add_argument("--type", metavar="TYPE", help="predicate type: a URI or a short name (default: by the report)")
-    flags.signing(parser)
-    flags.reading(parser)
-    flags.evidence(parser)
-    flags.output(parser)
-    parser.set_defaults(run=run)
+    flags.making(parser, run)
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Attest."""
     from assay.api.attesting import attest
     from assay.cli.sign import summary
-    from assay.config import load
 
-    made = attest(
-        parsed.target,
-        parsed.predicate,
-        type=parsed.type,
-        signer_choice=flags.sign_with(parsed),
-        directory=parsed.directory,
-        options=flags.options(parsed, "reading"),
-        labels=flags.labels(parsed),
-        config=load(parsed.config),
-        identify=parsed.identify,
-    )
+    made = attest(parsed.target, parsed.predicate, type=parsed.type, **flags.made_with(parsed, "reading"))
     if parsed.output_file:
         printing.document(made.bundle, parsed.output_file)
     if parsed.json:

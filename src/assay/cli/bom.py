@@ -17,28 +17,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FORMAT",
         help="json (CycloneDX 1.6, default), statement, attest (signed and kept), spdx-json (SPDX 3.0), table",
     )
-    flags.signing(parser)
-    flags.reading(parser)
-    flags.evidence(parser)
-    flags.output(parser)
-    parser.set_defaults(run=run)
+    flags.making(parser, run)
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Describe."""
     from assay.api.describing import bom
-    from assay.config import load
 
-    made = bom(
-        parsed.target,
-        format=parsed.output,
-        signer_choice=flags.sign_with(parsed),
-        directory=parsed.directory,
-        options=flags.options(parsed, "reading"),
-        labels=flags.labels(parsed),
-        config=load(parsed.config),
-        identify=parsed.identify,
-    )
+    made = bom(parsed.target, format=parsed.output, **flags.made_with(parsed, "reading"))
     if made.format != "attest":
         printing.document(made.document, parsed.output_file)
         return 0

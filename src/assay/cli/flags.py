@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from assay.errors import UsageError
 
@@ -75,6 +76,29 @@ def trusting(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--identity", metavar="WHO", help="e-mail, URI or name in the certificate")
     group.add_argument("--issuer", metavar="URL", help="OIDC issuer of a Sigstore identity")
     group.add_argument("--trust-root", metavar="FILE", help="Sigstore trust root (private deployment)")
+
+
+def making(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> None:
+    """What every command has that signs something and keeps it."""
+    signing(parser)
+    reading(parser)
+    evidence(parser)
+    output(parser)
+    parser.set_defaults(run=run)
+
+
+def made_with(parsed: argparse.Namespace, label: str) -> dict[str, Any]:
+    """The keyword arguments that `assay.bom`, `assay.sign` and `assay.attest` share, from the flags of `making`."""
+    from assay.config import load
+
+    return {
+        "signer_choice": sign_with(parsed),
+        "directory": parsed.directory,
+        "options": options(parsed, label),
+        "labels": labels(parsed),
+        "config": load(parsed.config),
+        "identify": parsed.identify,
+    }
 
 
 def options(parsed: argparse.Namespace, label: str = "reading") -> Options:

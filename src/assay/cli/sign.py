@@ -12,28 +12,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     flags.target(parser, "MODEL")
     parser.add_argument("--signature", metavar="FILE", help="write the signature here (default: MODEL.sig beside it)")
     parser.add_argument("--no-store", action="store_true", help="do not keep it in the evidence store")
-    flags.signing(parser)
-    flags.reading(parser)
-    flags.evidence(parser)
-    flags.output(parser)
-    parser.set_defaults(run=run)
+    flags.making(parser, run)
 
 
 def run(parsed: argparse.Namespace) -> int:
     """Sign."""
     from assay.api.signing import sign
-    from assay.config import load
 
     made = sign(
         parsed.target,
         signature=parsed.signature or parsed.output_file,
-        signer_choice=flags.sign_with(parsed),
-        directory=parsed.directory,
         store=not parsed.no_store,
-        options=flags.options(parsed, "signing"),
-        labels=flags.labels(parsed),
-        config=load(parsed.config),
-        identify=parsed.identify,
+        **flags.made_with(parsed, "signing"),
     )
     if parsed.json:
         printing.as_json(summary(made))
