@@ -209,6 +209,16 @@ def test_a_signed_part_says_so(place: Place) -> None:
     place.sign(options=Options(paths=("tokenizer",)))
     answer = place.verify()
     assert answer.accepted and answer.findings.part == ("tokenizer",) and answer.findings.files == 1
+    assert "only a part" in answer.findings.warnings[0]
+    assert place.verify(strict=True).exit_code == 1
+
+
+def test_the_whole_goes_before_a_newer_part(place: Place) -> None:
+    place.sign(now=datetime(2026, 1, 1, tzinfo=UTC))
+    place.sign(now=datetime(2026, 2, 1, tzinfo=UTC), options=Options(paths=("tokenizer",)))
+    os.unlink(place.signature)
+    answer = place.verify(detached=False)
+    assert answer.accepted and answer.findings.part == () and answer.findings.files == 4
 
 
 def test_byte_range(place: Place) -> None:

@@ -22,6 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--signature", metavar="FILE", help="a signature or attestation file, instead of the store")
     flags.trusting(parser)
     flags.reading(parser)
+    parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="json is the same as --json")
     group = parser.add_argument_group("how strictly")
     group.add_argument("--strict", action="store_true", help="every warning is a rejection")
     group.add_argument("--require-sha256", action="store_true", help="do not accept BLAKE3 in place of SHA-256")
@@ -58,7 +59,7 @@ def run(parsed: argparse.Namespace) -> int:
 
         text = json.dumps(answer.document(), indent=2, sort_keys=True)
         printing.document(text.encode(), parsed.output_file)
-    if parsed.json:
+    if parsed.json or parsed.output == "json":
         printing.as_json(answer.document())
     elif not (parsed.quiet and answer.accepted):
         _print(answer, verbose=parsed.verbose)

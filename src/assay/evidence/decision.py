@@ -29,9 +29,10 @@ def decide(
     held: dict[int, Attestation] = {}
     unsigned: list[str] = []
     decisive: int | None = None
-    for i, attestation in enumerate(examined):
-        if attestation.proof and attestation.claims:
-            held[i], left_out = hold(attestation, reader, keep)
+    # Statements about the whole first: one about a part must not answer a question that another answers in full.
+    for i in sorted(range(len(examined)), key=lambda i: bool(claims.part) if (claims := examined[i].claims) else False):
+        if examined[i].proof and examined[i].claims:
+            held[i], left_out = hold(examined[i], reader, keep)
             if held[i].matched:
                 decisive, unsigned = i, left_out
                 break
@@ -131,6 +132,8 @@ def _accepted(
         f"{first.subjects[0]!r}: this may be an older version"
         for item in _newer(attestations)
     ]
+    if claims and claims.part and not reader.paths:
+        warnings.append(f"what was signed is only a part: {', '.join(claims.part)}")
     if unsigned:
         warnings.append(
             f"{len(unsigned)} name(s) lie outside the signature by its ignore rules: {', '.join(sorted(unsigned)[:5])}"
