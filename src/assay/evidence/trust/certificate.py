@@ -7,7 +7,7 @@ certificate itself names: the latter would accept what was signed with an expire
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -128,7 +128,7 @@ def _verifier(authorities: tuple[x509.Certificate, ...], now: datetime) -> verif
     return (
         verification.PolicyBuilder()
         .store(verification.Store(list(authorities)))
-        .time(now.replace(tzinfo=None))
+        .time(now.astimezone(UTC).replace(tzinfo=None))
         .max_chain_depth(8)
         .extension_policies(
             ca_policy=verification.ExtensionPolicy.permit_all()
