@@ -233,13 +233,17 @@ def main() -> None:
     if parsed.scale == 1.0 and not parsed.jobs:
         results = Path(__file__).parent / "results"
         results.mkdir(exist_ok=True)
+        path = results / "digest.json"
+        old = json.loads(path.read_text())["rows"] if path.exists() else []
+        rows += [row for row in old if row["set"] not in parsed.sets.split(",")]  # sets that were not run keep theirs
+        rows.sort(key=lambda row: list(SETS).index(str(row["set"])))
         document = {
             "peer": "model_signing 1.1.1",
             "cores": len(os.sched_getaffinity(0)),
             "pairs": parsed.pairs,
             "rows": rows,
         }
-        (results / "digest.json").write_text(json.dumps(document, indent=1) + "\n")
+        path.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ CHUNK = 256 * 1024
 MAPPED = 512 * 1024
 """Bytes that BLAKE3 takes at once from a mapped file: it works on many chunks side by side."""
 
-WINDOW = 16 * 1024 * 1024
+MAPPING = 16 * 1024 * 1024
 """Bytes of a file that are mapped at once; whole segments."""
 
 RING = 3
@@ -229,8 +229,8 @@ class Worker:
             if paired:
                 self._paired(i, fd, before.st_size, sha256)
             else:
-                for start in range(0, before.st_size, WINDOW):
-                    end = min(start + WINDOW, before.st_size)
+                for start in range(0, before.st_size, MAPPING):
+                    end = min(start + MAPPING, before.st_size)
                     # Mapped, BLAKE3 fetches each piece from memory at its own speed, and SHA-256 then finds it in the
                     # core's cache. SHA-256 alone waits for memory: a copy into the cache is faster for it.
                     mapping = self._mapping and self._plan.blake3 and self._resident(fd, start, end)
