@@ -23,11 +23,8 @@ from assay.targets.interface import SEGMENT
 CHUNK = 256 * 1024
 """Bytes in one read: small enough for a core's own cache, large enough that the system call does not count."""
 
-MAPPED = 512 * 1024
+MAPPED = 1024 * 1024
 """Bytes that BLAKE3 takes at once from a mapped file: it works on many chunks side by side."""
-
-MAPPING = 16 * 1024 * 1024
-"""Bytes of a file that are mapped at once; whole segments."""
 
 RING = 3
 """Buffers between the thread that reads a file and the one that hashes it."""
@@ -229,14 +226,9 @@ class Worker:
             if paired:
                 self._paired(i, fd, before.st_size, sha256)
             else:
-                for start in range(0, before.st_size, MAPPING):
-                    end = min(start + MAPPING, before.st_size)
-                    # Mapped, BLAKE3 fetches each piece from memory at its own speed, and SHA-256 then finds it in the
-                    # core's cache. SHA-256 alone waits for memory: a copy into the cache is faster for it.
-                    mapping = self._mapping and self._plan.blake3 and self._resident(fd, start, end)
-                    for view in self._chunks(i, fd, start, end, lambda: self._buffer, mapping=mapping):
-                        sha256.update(view)
-                        self._progress(len(view), i)
+                for view in self._chunks(i, fd, 0, before.st_size, lambda: self._buffer):
+                    sha256.update(view)
+                    self._progress(len(view), i)
             self._table.sha256(i, sha256.digest())
             self._unchanged(i, fd, before)
             self._identify(i, before)
