@@ -10,9 +10,7 @@ FORBIDDEN = {
     "a package index's address": re.compile(
         rb"--(extra-)?index-url|\"resolved\": *\"https?:|registry *= *\"https?:|https?://[^ \"]+/simple/"
     ),
-    "a path of a developer's machine": re.compile(
-        rb"/(home|Users)/(?!me/|alice/|somebody/)[a-z][a-z0-9_-]+/"
-    ),
+    "a path of a developer's machine": re.compile(rb"/(home|Users)/(?!me/|alice/|somebody/)[a-z][a-z0-9_-]+/"),
 }
 EXEMPT = {"tools/check_repository.py"}
 """Itself. People in examples are called me, alice and somebody."""
