@@ -84,7 +84,7 @@ def _digests() -> tuple[str, str, str]:
     from assay.targets.digest.pool import can_fork
 
     if can_fork():
-        return "ok", "digests", "forked workers for small files, threads for large ones"
+        return "ok", "digests", "forked workers"
     return "ok", "digests", "threads (this platform or process cannot fork workers)"
 
 

@@ -43,8 +43,8 @@ def decide(
     attestations = [held.get(i, attestation) for i, attestation in enumerate(examined)]
     if decisive is not None:
         attestations.insert(0, attestations.pop(decisive))
-        return _accepted(reader, attestations, unsigned, keep is not None, strict, held, now)
-    return _refused(reader, attestations, held)
+        return _accepted(reader, attestations, unsigned, strict)
+    return _refused(reader, attestations)
 
 
 def doubted(findings: Findings, problems: Sequence[str], *, strict: bool) -> Findings:
@@ -116,10 +116,7 @@ def _accepted(
     reader: Reader,
     attestations: list[Attestation],
     unsigned: list[str],
-    part: bool,
     strict: bool,
-    held: dict[int, Attestation],
-    now: datetime,
 ) -> Findings:
     first = attestations[0]
     claims = first.claims
@@ -155,7 +152,7 @@ def _accepted(
     return findings
 
 
-def _refused(reader: Reader, attestations: list[Attestation], held: dict[int, Attestation]) -> Findings:
+def _refused(reader: Reader, attestations: list[Attestation]) -> Findings:
     made = Findings("rejected", "", tuple(attestations), part=reader.paths)
     differing = [item for item in attestations if item.proof and item.difference]
     if differing:

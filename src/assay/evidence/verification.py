@@ -82,11 +82,6 @@ class Findings:
     """Bytes of the files that were compared."""
     warnings: tuple[str, ...] = ()
 
-    @property
-    def decisive(self) -> Attestation | None:
-        """The proved attestation that concerns the target."""
-        return next((item for item in self.attestations if item.matched), None)
-
 
 OpenTarget = Callable[[tuple[str, ...], bool], Target]
 """Opens the target limited to some globs, with (True) or without the default ignores."""
