@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from assay import strict_yaml
 from assay.errors import DocumentError
 from assay.files import read_file
 
@@ -63,6 +64,17 @@ class Signing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Sigstore client trust configuration of a private deployment."""
 
 
+class PolicyChoice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The policy that decides when no flag names another."""
+
+    use: str
+    """A file, ``builtin:NAME``, or a bundle (``dir:``, ``git:``, ``oci:``)."""
+    inputs: dict[str, Any] = {}
+    """Values for its inputs."""
+    signed_by: Trust | None = None
+    """Who must have signed the bundle, whichever it is; without it a bundle need not be signed."""
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """The whole file."""
 
@@ -73,6 +85,10 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     trust: list[Trust] = []
     require_sha256: bool = False
     """Never accept BLAKE3 in place of SHA-256 when verifying."""
+    policy: PolicyChoice | None = None
+    """What `assay verify` asks unless a flag names another."""
+    alerts: dict[str, Any] = {}
+    """Who is told of violations: see `assay.alerts.settings`."""
     labels: dict[str, str] = {}
     """Labels that every new statement carries."""
     directory: str = ""
@@ -83,6 +99,19 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def path(self, value: str) -> str:
         """A path of this file as an absolute one."""
         return os.path.normpath(os.path.join(self.directory or os.getcwd(), os.path.expanduser(value)))
+
+    def policy_reference(self) -> str | None:
+        """The policy that this file names: a plain path as an absolute one, anything else as it is."""
+        if self.policy is None:
+            return None
+        use = self.policy.use
+        scheme = use.partition(":")[0]
+        return use if scheme in ("builtin", "git", "oci") or "://" in use else self._located(use)
+
+    def _located(self, use: str) -> str:
+        prefix = "dir:" if use.startswith("dir:") else ""
+        path, mark, fragment = use.removeprefix(prefix).partition("#")
+        return prefix + self.path(path) + mark + fragment
 
     def grants_itself(self, inside: str) -> bool:
         """Whether this file was merely found in the folder ``inside``, which is about to be verified, or below it."""
@@ -127,35 +156,8 @@ def parse(data: bytes, name: str) -> Config:
 
 
 def load_yaml(data: bytes, name: str) -> Any:
-    """YAML from strangers: safe types only, no duplicate keys, no aliases (a few lines of them are a bomb)."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-            if self.check_event(yaml.events.AliasEvent):
-                raise yaml.constructor.ConstructorError(
-                    None, None, "aliases are not allowed", parent.start_mark if parent is not None else None
-                )
-            return super().compose_node(parent, index)
-
-        def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-            seen = set()
-            for key, _ in node.value:
-                if key.value.__hash__ is not None and key.value in seen:
-                    raise yaml.constructor.ConstructorError(
-                        None, None, f"the key {key.value!r} stands twice", key.start_mark
-                    )
-                seen.add(key.value if isinstance(key.value, str) else id(key))
-            return super().construct_mapping(node, deep)
-
-    try:
-        return yaml.load(data, Loader)  # noqa: S506 - a subclass of SafeLoader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f"{name}:{mark.line + 1}" if mark else name
-        raise DocumentError(f"{place}: {error.problem or 'not YAML'}") from None
-    except (yaml.YAMLError, ValueError, RecursionError):
-        raise DocumentError(f"{name} is not YAML") from None
+    """See `assay.strict_yaml.loads`."""
+    return strict_yaml.loads(data, name, max_bytes=MAX_BYTES)
 
 
 def config_home() -> str:

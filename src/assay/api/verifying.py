@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assay.api.anchors import TrustIn, anchors
-from assay.api.keeping import open_store, store_path
+from assay.api.gathering import Gathered
 from assay.config import Config, load
-from assay.errors import AssayError, UsageError
-from assay.evidence import documents
+from assay.errors import UsageError
 from assay.evidence.decision import decide, doubted
-from assay.evidence.verification import Attestation, Candidate, Findings, Reader
-from assay.files import read_file
-from assay.targets.interface import Manifest, Options, Target
+from assay.evidence.verification import Attestation, Findings, Reader
+from assay.targets.interface import Options, Target
 from assay.targets.registry import resolve
-
-if TYPE_CHECKING:
-    from assay.evidence.stores.interface import Entry, Store
-
-MAX_CANDIDATES = 50
-"""Documents of the store that are tried for one name; the newest ones."""
 
 _EXIT = {"accepted": 0, "rejected": 1, "undecided": 3}
 
@@ -138,7 +129,7 @@ def verify(
     with resolve(target, options) as thing:
         config = config if config is not None else load(config_path)
         expected = anchors(trust, config, thing.reference)
-        with _Evidence(thing, signature, directory, config, bool(options.paths)) as evidence:
+        with Gathered(thing, signature, directory, config, part=bool(options.paths)) as evidence:
             if byte_range is not None:
                 from assay.evidence.excerpt import decide_range
 
@@ -175,77 +166,3 @@ def _keep(paths: tuple[str, ...]) -> Callable[[str], bool] | None:
 
     selection = Selection.of(paths)
     return lambda name: bool(selection.hits(name))
-
-
-class _Evidence:
-    """Documents that may concern a target, and where they were looked for. Use it as a context manager."""
-
-    def __init__(self, thing: Target, signature: str | None, directory: str | None, config: Config, part: bool) -> None:
-        self.problems: list[str] = []
-        """Evidence that could not be read: it cannot help a verdict, and its absence may hide something newer."""
-        self._store: Store | None = None
-        files = (signature,) if signature is not None else tuple(filter(os.path.isfile, _beside(thing)))
-        where = list(files)
-        if signature is None:
-            place = store_path(directory, config)
-            if directory is not None or os.path.isdir(place):
-                self._store = open_store(directory, config=config)
-            where.insert(0, place)
-        self.where = " and ".join(where)
-        """For messages."""
-        self.signatures = frozenset(filter(None, (_inside(thing, path) for path in files)))
-        """Names under which the signature files lie in the target itself."""
-        self.candidates = [*self._kept(thing, part), *(item for path in files for item in self._parse(path))]
-        """Documents to try, most promising first."""
-
-    def _parse(self, path: str) -> list[Candidate]:
-        return [Candidate(path, bundle) for bundle in documents.read_documents(read_file(path), path)]
-
-    def _kept(self, thing: Target, part: bool) -> list[Candidate]:
-        if self._store is None:
-            return []
-        shape = Manifest(thing.names, thing.sizes, b"", b"").shape().hex()
-        entries = [] if part else self._store.find(shape=shape, limit=MAX_CANDIDATES)
-        seen = {entry.blob for entry in entries}
-        entries += [item for item in self._store.find(name=thing.name, limit=MAX_CANDIDATES) if item.blob not in seen]
-        return self._read(entries)
-
-    def lookup(self, contents: str) -> Sequence[Candidate]:
-        """Documents of the store about contents with this SHA-256 (hex)."""
-        return self._read(self._store.find(digest=contents, limit=MAX_CANDIDATES)) if self._store is not None else []
-
-    def _read(self, entries: Sequence[Entry]) -> list[Candidate]:
-        found = []
-        for entry in entries:
-            name = f"evidence {entry.blob[:12]}"
-            try:
-                bundles = documents.read_documents(self._store.read(entry), name) if self._store else []
-            except AssayError as error:
-                self.problems.append(f"{name} cannot be read: {error.message}")
-                continue
-            found += [Candidate(name, bundle, entry.seq) for bundle in bundles[:1]]
-        return found
-
-    def __enter__(self) -> _Evidence:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        if self._store is not None:
-            self.problems += self._store.notes
-            self._store.close()
-
-
-def _inside(thing: Target, path: str) -> str | None:
-    """The name of a file within a folder target; None for one that lies elsewhere."""
-    if thing.reference.scheme != "dir":
-        return None
-    relative = os.path.relpath(os.path.realpath(path), os.path.realpath(thing.reference.name))
-    return None if relative.startswith("..") else relative
-
-
-def _beside(thing: Target) -> tuple[str, ...]:
-    """Where a signature lies when nobody says: beside the target, or in it as ``model.sig``."""
-    if thing.reference.scheme not in ("dir", "file"):
-        return ()
-    real = os.path.realpath(thing.reference.name)
-    return (real + ".sig", os.path.join(real, "model.sig"))

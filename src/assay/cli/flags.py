@@ -10,8 +10,12 @@ from assay.errors import UsageError
 
 if TYPE_CHECKING:
     from assay.api.anchors import TrustIn
+    from assay.api.deciding import Deciding
     from assay.api.signers import SignWith
     from assay.targets.interface import Options
+
+KINDS = ("model", "dataset", "code", "environment", "image", "service")
+"""What a target can be to a policy."""
 
 
 def target(parser: argparse.ArgumentParser, name: str = "TARGET") -> None:
@@ -76,6 +80,52 @@ def trusting(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--identity", metavar="WHO", help="e-mail, URI or name in the certificate")
     group.add_argument("--issuer", metavar="URL", help="OIDC issuer of a Sigstore identity")
     group.add_argument("--trust-root", metavar="FILE", help="Sigstore trust root (private deployment)")
+
+
+def deciding(parser: argparse.ArgumentParser) -> None:
+    """What a policy decides about, beside the evidence."""
+    group = parser.add_argument_group("what a policy is told")
+    group.add_argument("--gate", metavar="NAME", help="where in the pipeline this is: only rules for it count")
+    group.add_argument("--as", dest="kind", choices=KINDS, help="what the target is: only rules for it count")
+    group.add_argument(
+        "-L", "--label", action="append", default=[], metavar="KEY=VALUE", help="a label for rules' conditions"
+    )
+    group.add_argument(
+        "--set", dest="inputs", action="append", default=[], metavar="NAME=VALUE", help="an input of the policy"
+    )
+    group.add_argument("--policy-key", action="append", default=[], metavar="FILE", help="who must have signed it")
+    group.add_argument("--engine", choices=("auto", "regorus", "opa"), default="auto", help="for rules in Rego")
+
+
+def inputs(parsed: argparse.Namespace) -> dict[str, Any]:
+    """``--set name=value`` flags; a value is YAML, so that numbers and lists are what they look like."""
+    from assay import strict_yaml
+
+    made: dict[str, Any] = {}
+    for text in parsed.inputs:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--set {text!r} is not NAME=VALUE")
+        made[name] = strict_yaml.loads(value.encode(), f"--set {name}") if value else ""
+    return made
+
+
+def how_to_decide(parsed: argparse.Namespace, label: str) -> Deciding:
+    """What the flags of `trusting`, `reading`, `evidence` and `deciding` bring to a decision."""
+    from assay.api.deciding import Deciding
+
+    return Deciding(
+        trust_in(parsed),
+        getattr(parsed, "signature", None),
+        parsed.directory,
+        options(parsed, label),
+        parsed.gate,
+        parsed.kind,
+        labels(parsed),
+        inputs(parsed),
+        parsed.engine,
+        tuple(parsed.policy_key),
+    )
 
 
 def making(parser: argparse.ArgumentParser, run: Callable[[argparse.Namespace], int]) -> None:

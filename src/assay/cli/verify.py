@@ -6,7 +6,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from assay.cli import flags, printing
+from assay.cli import deciding, flags, printing
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,9 +20,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
     flags.target(parser)
     parser.add_argument("--signature", metavar="FILE", help="a signature or attestation file, instead of the store")
+    parser.add_argument(
+        "-p", "--policy", metavar="POLICY", help="decide by it: a file, builtin:NAME, or dir:, git:, oci: (a bundle)"
+    )
+    parser.add_argument("--no-policy", action="store_true", help="do not ask the policy that assay.yaml names")
     flags.trusting(parser)
     flags.reading(parser)
-    parser.add_argument("-o", "--output", choices=("table", "json"), default="table", help="json is the same as --json")
+    flags.deciding(parser)
+    parser.add_argument(
+        "-o", "--output", choices=("table", *deciding.FORMATS), default="table", help="the answer's form"
+    )
+    parser.add_argument("--attest", action="store_true", help="sign the policy's verdict and keep it as evidence")
+    parser.add_argument("--attest-key", metavar="FILE", help="private key for --attest instead of the default signer")
+    parser.add_argument("--no-alerts", action="store_true", help="tell nobody in assay.yaml's alerts")
     group = parser.add_argument_group("how strictly")
     group.add_argument("--strict", action="store_true", help="every warning is a rejection")
     group.add_argument("--require-sha256", action="store_true", help="do not accept BLAKE3 in place of SHA-256")
@@ -41,6 +51,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Verify."""
+    policy, config = deciding.policy(parsed)
+    if policy is not None:
+        return deciding.run(parsed, policy, config)
+    if parsed.attest or parsed.output not in ("table", "json"):
+        raise UsageError("--attest and this output are for the verdict of a policy", hint="name one with -p")
     from assay.api.verifying import verify
 
     answer = verify(
@@ -52,7 +67,7 @@ def run(parsed: argparse.Namespace) -> int:
         byte_range=_range(parsed.range),
         require_sha256=parsed.require_sha256,
         strict=parsed.strict,
-        config_path=parsed.config,
+        config=config,
     )
     if parsed.output_file:
         import json

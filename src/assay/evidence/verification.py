@@ -36,6 +36,8 @@ class Candidate:
     bundle: Bundle
     sequence: int = 0
     """Position in the store; larger is newer."""
+    discarded: bool = False
+    """A later entry of the store takes it back."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ class DirectoryStore:
     def __init__(self, path: str, *, create: bool, heads: str | None = None) -> None:
         self._log = Log(path)
         self._heads = Heads(heads or default_path())
-        self._notes: list[str] = []
+        self._notes: dict[str, bool] = {}
         self._upkeep = Upkeep(self._log, self._note)
         self._new = not self._log.exists()
         if self._new and not create:
@@ -49,6 +49,11 @@ class DirectoryStore:
     def notes(self) -> tuple[str, ...]:
         """See `Store.notes`."""
         return tuple(self._notes)
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """See `Store.doubts`."""
+        return tuple(text for text, doubtful in self._notes.items() if doubtful)
 
     def head(self) -> Head:
         """See `Store.head`."""
@@ -258,23 +263,25 @@ class DirectoryStore:
             seen = self._heads.seen(self._log.path)
         except DocumentError as error:
             self._diverged = True
-            return self._note(f"{error.message}: what was last seen of this store is unknown; remove that file")
+            return self._note(
+                f"{error.message}: what was last seen of this store is unknown; remove that file", doubtful=True
+            )
         if seen is not None and seen.seq and self._new:
-            return self._note(f"a store of {seen.seq} entries was last seen here; this is a new one")
+            return self._note(f"a store of {seen.seq} entries was last seen here; this is a new one", doubtful=True)
         if seen is not None and seen.seq and index.digest(seen.seq) != seen.digest:
             self._diverged = True
             how = "is shorter than" if seen.seq > head.seq else "is not"
             return self._note(
                 f"the history of this store {how} the one last seen here (entry {seen.seq}, {seen.digest[:16]}):"
-                f" evidence was removed or replaced, or an older copy restored ({self._heads.path} remembers)"
+                f" evidence was removed or replaced, or an older copy restored ({self._heads.path} remembers)",
+                doubtful=True,
             )
         if head.seq and (seen is None or seen.seq < head.seq):
             self._heads.remember(self._log.path, head)
         return None
 
-    def _note(self, text: str) -> None:
-        if text not in self._notes:
-            self._notes.append(text)
+    def _note(self, text: str, *, doubtful: bool = False) -> None:
+        self._notes[text] = self._notes.get(text, False) or doubtful
 
 
 def _utc(time: datetime) -> datetime:

@@ -90,6 +90,11 @@ class Store(Protocol):
         """What the user should hear about the store so far: an index rebuilt, a history shorter than last seen."""
         ...
 
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """The notes that mean that entries may be missing: a history cut, replaced or damaged."""
+        ...
+
     def add(self, bundle: bytes, *, now: datetime, labels: Mapping[str, str] = ..., target: str | None = None) -> Entry:
         """Keep one bundle, byte for byte. When it returns, the entry survives a kill and a power cut.
 

@@ -10,7 +10,7 @@ import contextlib
 import os
 import secrets
 import sqlite3
-from collections.abc import Callable
+from typing import Protocol
 
 from assay.errors import AssayError, DocumentError, StoreError
 from assay.evidence.stores.facts import facts
@@ -20,10 +20,18 @@ from assay.evidence.stores.log import Log, decode, digest
 from assay.files import sync_directory
 
 
+class Note(Protocol):
+    """Told what the user should hear; ``doubtful`` when it means that entries may be missing."""
+
+    def __call__(self, text: str, *, doubtful: bool = False) -> None:
+        """Take note."""
+        ...
+
+
 class Upkeep:
     """The index of one store, open."""
 
-    def __init__(self, log: Log, note: Callable[[str], None]) -> None:
+    def __init__(self, log: Log, note: Note) -> None:
         self._log = log
         self._note = note
         self._index: Index | None = None
@@ -48,7 +56,7 @@ class Upkeep:
                 self._catch_up(index)
             if not self._log.has(index.head().seq + 1):
                 if problem := self._end_problem(index):
-                    self._note(problem)
+                    self._note(problem, doubtful=True)
                 return index
         except (sqlite3.Error, OSError):
             self.close()
@@ -165,7 +173,7 @@ class Upkeep:
                 self._insert(index, seq)
         if damaged := index.damaged():
             numbers = ", ".join(map(str, damaged))
-            self._note(f"entries are missing or damaged ({numbers}): assay evidence check says more")
+            self._note(f"entries are missing or damaged ({numbers}): assay evidence check says more", doubtful=True)
 
     def _insert(self, index: Index, seq: int) -> None:
         data = self._log.entry_bytes(seq)

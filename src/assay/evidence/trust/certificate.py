@@ -83,7 +83,8 @@ class CertificateAnchor:
                 key.verify(signature.sig, bundle.envelope.pae())
             except SignatureError:
                 continue
-            return Proof("certificate", self.identity, _common_name(leaf.issuer), key.algorithm)
+            issuer = _common_name(leaf.issuer)
+            return Proof("certificate", self.identity, issuer, key.algorithm, key_id=key.key_id)
         raise SignatureError("the signature is not one by the certificate's key over this document")
 
 

@@ -25,6 +25,8 @@ class Proof:
     """A time at which the signature is proved to have existed."""
     time_source: str | None = None
     """``transparency log``, ``timestamp authority``; None when no time was proved."""
+    key_id: str | None = None
+    """Hex SHA-256 (`PublicKey.key_id`) of a lasting key that signed; None for keys made for one signature."""
 
 
 class Anchor(Protocol):

@@ -29,9 +29,10 @@ class KeyAnchor:
                 self.key.verify(signature.sig, bundle.envelope.pae())
             except SignatureError:
                 continue
-            return Proof("key", self.key.key_id, None, self.key.algorithm)
+            return Proof("key", self.key.key_id, None, self.key.algorithm, key_id=self.key.key_id)
         if self._signed_by_early_release(bundle):
-            return Proof("key", self.key.key_id, None, f"{self.key.algorithm} (encoding of model_signing 0.2)")
+            algorithm = f"{self.key.algorithm} (encoding of model_signing 0.2)"
+            return Proof("key", self.key.key_id, None, algorithm, key_id=self.key.key_id)
         raise SignatureError(f"no signature by {self.describe()} over this document")
 
     def _signed_by_early_release(self, bundle: Bundle) -> bool:

@@ -1,0 +1,158 @@
+"""`decide`: what a policy says about a target, given everything that expected signers said of it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from assay.api.anchors import TrustIn, anchors
+from assay.api.cases import Circumstances, Member, build
+from assay.api.gathering import Gathered
+from assay.config import Config, load
+from assay.errors import UndecidedError, UsageError
+from assay.evidence.trust.interface import Anchor
+from assay.evidence.trust.key import KeyAnchor
+from assay.evidence.verification import Reader
+from assay.policy import evaluation
+from assay.policy.model import TRUSTED, CertificateSigner, IdentitySigner, KeySigner, Policy, Signer
+from assay.policy.rego.interface import Engine
+from assay.policy.verdict import Decision
+from assay.targets.interface import Options, Target
+from assay.targets.registry import resolve
+
+
+@dataclass(frozen=True, slots=True)
+class Deciding:
+    """What the caller brings to a decision beside target and policy; all of it is optional."""
+
+    trust: TrustIn = field(default_factory=TrustIn)
+    """Who is meant by ``trusted``; empty: whoever the configuration or the default names."""
+    signature: str | None = None
+    """A file of evidence, instead of the store."""
+    directory: str | None = None
+    """Evidence directory."""
+    options: Options = field(default_factory=Options)
+    gate: str | None = None
+    kind: str | None = None
+    """What the target is: ``model``, ``dataset``, ``code``, …"""
+    labels: Mapping[str, str] | None = None
+    inputs: Mapping[str, Any] | None = None
+    """Values for the policy's inputs."""
+    engine: str = "auto"
+    """For rules in Rego that do not choose: ``auto``, ``regorus``, ``opa``."""
+    policy_keys: tuple[str, ...] = ()
+    """Public key files, one of which must have signed the policy's bundle."""
+
+
+def decide(
+    target: str,
+    policy: str | Policy,
+    how: Deciding | None = None,
+    *,
+    config: Config | None = None,
+    config_path: str | None = None,
+    now: datetime | None = None,
+) -> Decision:
+    """Hold ``target`` against ``policy`` (what `-p` takes, or one that was read).
+
+    The answer is a `Decision` whatever the evidence says. Raises `AssayError`: a policy or target that cannot be read
+    (exit code 2), nobody to trust where a rule needs somebody, or a bundle that is not signed as demanded (3).
+    """
+    how = how or Deciding()
+    config = config if config is not None else load(config_path)
+    now = now or datetime.now(UTC)
+    if how.options.paths:
+        raise UsageError("a policy is about the whole target: --path cannot be combined with it")
+    if isinstance(policy, str):
+        from assay.api.policies import read_policy
+
+        rules = read_policy(policy, config, how.inputs, keys=how.policy_keys, directory=how.directory, now=now)
+    else:
+        rules = policy
+
+    def open_target(paths: tuple[str, ...], default_ignores: bool) -> Target:
+        return resolve(target, replace(how.options, paths=paths, default_ignores=default_ignores))
+
+    with resolve(target, how.options) as thing:
+        members = expected(rules, how.trust, config, thing)
+        with Gathered(thing, how.signature, how.directory, config) as gathered:
+            reader = Reader(open_target, thing, (), sha256=True, signatures=gathered.signatures)
+            with contextlib.closing(reader), contextlib.ExitStack() as stack:
+                case = build(rules, reader, gathered, members, now, Circumstances(how.gate, how.kind, how.labels))
+                return evaluation.evaluate(rules, case, _engines(stack, how.engine))
+
+
+def _engines(stack: contextlib.ExitStack, chosen: str) -> Callable[[str], Engine]:
+    """Engines by name, each made when first asked for and closed with ``stack``."""
+    made: dict[str, Engine] = {}
+
+    def engine_for(name: str) -> Engine:
+        name = chosen if name == "auto" else name
+        if name not in made:
+            from assay.policy.rego import engine
+
+            made[name] = stack.enter_context(engine(name))
+        return made[name]
+
+    return engine_for
+
+
+def expected(policy: Policy, trust: TrustIn, config: Config, thing: Target) -> list[Member]:
+    """Everybody whose signature some rule counts, each once, with the groups that they belong to."""
+    used = _groups_in_use(policy)
+    found: dict[tuple[str, ...], tuple[Anchor, set[str]]] = {}
+
+    def add(anchor: Anchor, name: tuple[str, ...], group: str) -> None:
+        found.setdefault(name, (anchor, set()))[1].add(group)
+
+    rule = config.trust_for(f"{thing.reference.scheme}:{thing.reference.name}")
+    trust_root = trust.trust_root or (config.path(rule.trust_root) if rule and rule.trust_root else None)
+    for name in used:
+        for signer in policy.signers[name].members if name in policy.signers else ():
+            anchor, key = _anchor(signer, trust_root)
+            add(anchor, key, name)
+    if TRUSTED in used:
+        for anchor in anchors(trust, config, thing.reference):
+            add(anchor, _name(anchor), TRUSTED)
+    return [Member(anchor, frozenset(groups)) for anchor, groups in found.values()]
+
+
+def _groups_in_use(policy: Policy) -> Sequence[str]:
+    names: dict[str, None] = {}
+    for rule in policy.rules:
+        for selector in rule.require.selectors if rule.require is not None else ():
+            names |= dict.fromkeys(selector.signed_by.groups)
+            for builder in selector.builders:
+                names |= dict.fromkeys(builder.groups)
+    return list(names)
+
+
+def _anchor(signer: Signer, trust_root: str | None) -> tuple[Anchor, tuple[str, ...]]:
+    if isinstance(signer, KeySigner):
+        from assay.evidence.keys import load_public
+
+        made: Anchor = KeyAnchor(load_public(signer.pem, signer.name))
+    elif isinstance(signer, CertificateSigner):
+        from assay.evidence.trust.certificate import CertificateAnchor, load_authorities
+
+        made = CertificateAnchor(load_authorities(signer.pem, signer.name), signer.identity)
+    elif isinstance(signer, IdentitySigner):
+        from assay.evidence.trust.sigstore import SigstoreAnchor
+
+        made = SigstoreAnchor(signer.identity, signer.issuer, trust_root)
+    else:
+        raise UndecidedError(f"a signer of the kind {type(signer).__name__} cannot be checked")
+    return made, _name(made)
+
+
+def _name(anchor: Anchor) -> tuple[str, ...]:
+    """What makes two anchors the same: the key, or the identity together with who vouches for it."""
+    if isinstance(anchor, KeyAnchor):
+        return ("key", anchor.key.key_id)
+    parts = [str(getattr(anchor, name, "")) for name in ("identity", "issuer", "trust_root")]
+    # Certificates compare by their bytes; their order in the file does not matter.
+    authorities = sorted(repr(hash(item)) for item in getattr(anchor, "authorities", ()))
+    return (type(anchor).__name__, *parts, *authorities)

@@ -1,0 +1,85 @@
+"""Which evidence a selector's rule looks at, and the best standing among it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from assay.policy.case import Item
+from assay.policy.evaluation.standing import Standing, believed, labelled, made, stand
+from assay.policy.model import Selector
+from assay.policy.verdict import Kind, Verdict
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What a selector found."""
+
+    selector: Selector
+    standings: tuple[Standing, ...]
+    """Newest first; empty when there is no evidence of the kind."""
+    error: str | None = None
+    """Why nothing may be concluded from them."""
+
+    @property
+    def satisfying(self) -> tuple[Standing, ...]:
+        """Those that satisfy everything that is asked of one piece alone."""
+        return tuple(standing for standing in self.standings if standing.verdict is Verdict.PASS)
+
+    @property
+    def best(self) -> Standing | None:
+        """The one that came furthest, the newest of equals."""
+        return max(self.standings, key=lambda standing: standing.verdict.rank, default=None)
+
+    @property
+    def verdict(self) -> Verdict:
+        """How far the evidence came."""
+        if self.error is not None:
+            return Verdict.ERROR
+        return self.best.verdict if self.best is not None else Verdict.MISSING
+
+
+class Evidence:
+    """The items of a case by predicate type, so that fifty rules need not each look at all of them."""
+
+    def __init__(self, items: Iterable[Item]) -> None:
+        self._by_type: dict[str, list[Item]] = {}
+        for item in sorted(items, key=lambda item: -item.sequence):
+            self._by_type.setdefault(item.statement.predicate_type, []).append(item)
+
+    def of(self, types: Sequence[str]) -> list[Item]:
+        """Items of one of these types, newest first. A type that ends with ``*`` stands for any ending."""
+        found: list[Item] = []
+        for kind, items in self._by_type.items():
+            if any(kind == wanted or (wanted[-1:] == "*" and kind.startswith(wanted[:-1])) for wanted in types):
+                found = found + items if found else items
+        return found
+
+
+def choose(selector: Selector, evidence: Evidence, incomplete: str | None, now: datetime) -> Chosen:
+    """The standings of all evidence that the selector asks for.
+
+    With ``newest`` only the newest counts: it takes back what older evidence says, also when it was itself discarded.
+    That is sound only over a log that is known to be whole; otherwise hiding the newest would bring the older back.
+    """
+    pool = [item for item in evidence.of(selector.types) if labelled(item, selector)]
+    if not selector.newest:
+        return Chosen(selector, _stand(pool, selector, now))
+    if incomplete is not None:
+        return Chosen(selector, (), f"it cannot be known which evidence is the newest: {incomplete}")
+    # Only what the expected signers signed, and what is about these contents, can supersede: nobody else may veto.
+    counting = [item for item in pool if item.matched and believed(item, selector)]
+    if not counting:
+        return Chosen(selector, _stand(pool, selector, now))
+    newest = max(counting, key=lambda item: (item.sequence, made(item, proved=False) or _EPOCH))
+    standing = stand(newest, selector, pool, now)
+    if newest.discarded:
+        standing = Standing(newest, Verdict.MISSING, "was taken back, and nothing newer is there", Kind.ATTEST)
+    return Chosen(selector, (standing,))
+
+
+def _stand(pool: Sequence[Item], selector: Selector, now: datetime) -> tuple[Standing, ...]:
+    return tuple(stand(item, selector, pool, now) for item in pool)
