@@ -6,10 +6,11 @@ Never "anybody": without a name there is no answer, and the error says what to a
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assay.config import Config, default_key
+from assay.config import Config, Trust, default_key
 from assay.errors import UndecidedError, UsageError
 from assay.files import read_file
 
@@ -40,16 +41,13 @@ def anchors(choice: TrustIn, config: Config, reference: Reference) -> list[Ancho
         return _chosen(choice)
     rule = config.trust_for(f"{reference.scheme}:{reference.name}")
     if rule is not None:
-        place = _folder(reference)
+        place = folder(reference)
         if place is not None and config.grants_itself(place):
             raise UsageError(
                 f"the assay.yaml in {config.directory!r} lies inside the target and could make it trust itself",
                 hint="run from another folder, or name the file with --config if it is yours",
             )
-        found: list[Anchor] = [_key(config.path(path)) for path in rule.keys]
-        root = config.path(rule.trust_root) if rule.trust_root else None
-        found += [_sigstore(item.identity, item.issuer, root) for item in rule.identities]
-        found += [_certificate(config.path(item.ca), item.identity) for item in rule.certificates]
+        found = named(rule, config)
         if not found:
             raise UndecidedError(f"the trust rule for {str(reference)!r} in assay.yaml names nobody")
         return found
@@ -63,7 +61,15 @@ def anchors(choice: TrustIn, config: Config, reference: Reference) -> list[Ancho
     )
 
 
-def _folder(reference: Reference) -> str | None:
+def named(rule: Trust, config: Config) -> list[Anchor]:
+    """The signers that a rule of `assay.yaml` names."""
+    found: list[Anchor] = [_key(config.path(path)) for path in rule.keys]
+    root = config.path(rule.trust_root) if rule.trust_root else None
+    found += [_sigstore(item.identity, item.issuer, root) for item in rule.identities]
+    return found + [_certificate(config.path(item.ca), item.identity) for item in rule.certificates]
+
+
+def folder(reference: Reference) -> str | None:
     """The real path of the folder that came with a local target: itself, its clone, or what a file lies in."""
     if reference.scheme not in ("dir", "git", "file") or not os.path.exists(reference.name):
         return None
@@ -76,8 +82,13 @@ def public_path(private: str) -> str:
     return os.path.splitext(private)[0] + ".pub"
 
 
+def anchors_of_keys(paths: Sequence[str]) -> list[Anchor]:
+    """The signers whose public key files these are."""
+    return [_key(path) for path in paths]
+
+
 def _chosen(choice: TrustIn) -> list[Anchor]:
-    found = [_key(path) for path in choice.keys]
+    found = anchors_of_keys(choice.keys)
     if choice.ca:
         if not choice.identity:
             raise UndecidedError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from assay.api.anchors import TrustIn, anchors
+from assay.api.anchors import TrustIn, anchors, folder
 from assay.api.cases import Circumstances, Member, build
 from assay.api.gathering import Gathered
 from assay.config import Config, load
@@ -49,14 +49,14 @@ class Deciding:
 
 def decide(
     target: str,
-    policy: str | Policy,
+    policy: str | Policy | None = None,
     how: Deciding | None = None,
     *,
     config: Config | None = None,
     config_path: str | None = None,
     now: datetime | None = None,
 ) -> Decision:
-    """Hold ``target`` against ``policy`` (what `-p` takes, or one that was read).
+    """Hold ``target`` against ``policy`` (what `-p` takes, or one that was read; else the one that `assay.yaml` names).
 
     The answer is a `Decision` whatever the evidence says. Raises `AssayError`: a policy or target that cannot be read
     (exit code 2), nobody to trust where a rule needs somebody, or a bundle that is not signed as demanded (3).
@@ -66,17 +66,23 @@ def decide(
     now = now or datetime.now(UTC)
     if how.options.paths:
         raise UsageError("a policy is about the whole target: --path cannot be combined with it")
-    if isinstance(policy, str):
+    if isinstance(policy, Policy):
+        rules = policy
+    else:
         from assay.api.policies import read_policy
 
         rules = read_policy(policy, config, how.inputs, keys=how.policy_keys, directory=how.directory, now=now)
-    else:
-        rules = policy
 
     def open_target(paths: tuple[str, ...], default_ignores: bool) -> Target:
         return resolve(target, replace(how.options, paths=paths, default_ignores=default_ignores))
 
     with resolve(target, how.options) as thing:
+        place = folder(thing.reference)
+        if policy is None and place is not None and config.grants_itself(place):
+            raise UsageError(
+                f"the assay.yaml in {config.directory!r} lies inside the target and could choose its own policy",
+                hint="run from another folder, or name the policy with -p",
+            )
         members = expected(rules, how.trust, config, thing)
         with Gathered(thing, how.signature, how.directory, config) as gathered:
             reader = Reader(open_target, thing, (), sha256=True, signatures=gathered.signatures)

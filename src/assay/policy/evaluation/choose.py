@@ -59,21 +59,23 @@ class Evidence:
         return found
 
 
-def choose(selector: Selector, evidence: Evidence, incomplete: str | None, now: datetime) -> Chosen:
-    """The standings of all evidence that the selector asks for.
+def choose(
+    selector: Selector, evidence: Evidence, incomplete: str | None, now: datetime, *, one: bool = False
+) -> Chosen:
+    """The standings of all evidence that the selector asks for; with ``one`` only up to the first that satisfies.
 
     With ``newest`` only the newest counts: it takes back what older evidence says, also when it was itself discarded.
     That is sound only over a log that is known to be whole; otherwise hiding the newest would bring the older back.
     """
     pool = [item for item in evidence.of(selector.types) if labelled(item, selector)]
     if not selector.newest:
-        return Chosen(selector, _stand(pool, selector, now))
+        return Chosen(selector, _stand(pool, selector, now, one))
     if incomplete is not None:
         return Chosen(selector, (), f"it cannot be known which evidence is the newest: {incomplete}")
     # Only what the expected signers signed, and what is about these contents, can supersede: nobody else may veto.
     counting = [item for item in pool if item.matched and believed(item, selector)]
     if not counting:
-        return Chosen(selector, _stand(pool, selector, now))
+        return Chosen(selector, _stand(pool, selector, now, one))
     newest = max(counting, key=lambda item: (item.sequence, made(item, proved=False) or _EPOCH))
     standing = stand(newest, selector, pool, now)
     if newest.discarded:
@@ -81,5 +83,10 @@ def choose(selector: Selector, evidence: Evidence, incomplete: str | None, now: 
     return Chosen(selector, (standing,))
 
 
-def _stand(pool: Sequence[Item], selector: Selector, now: datetime) -> tuple[Standing, ...]:
-    return tuple(stand(item, selector, pool, now) for item in pool)
+def _stand(pool: Sequence[Item], selector: Selector, now: datetime, one: bool) -> tuple[Standing, ...]:
+    made: list[Standing] = []
+    for item in pool:
+        made.append(stand(item, selector, pool, now))
+        if one and made[-1].verdict is Verdict.PASS:
+            break  # a rule needs one; what is newer and says otherwise was looked at before it
+    return tuple(made)

@@ -95,7 +95,8 @@ def _evaluated(blank: RuleResult, rule: Rule, case: Case, evidence: Evidence, en
 
         verdict, reason = without_evidence(rule, rule.rego, case, engine_for(rule.rego.engine))
         return replace(blank, verdict=verdict, reason=reason)
-    found = choose_all(require, evidence, case)
+    alone = len(require.selectors) == 1 and not require.where and not require.same
+    found = choose_all(require, evidence, case, one=alone and rule.rego is None)
     if rule.rego is not None and all(chosen.verdict is Verdict.PASS for chosen in found.values()):
         from assay.policy.evaluation.rego import ask
 
@@ -105,6 +106,9 @@ def _evaluated(blank: RuleResult, rule: Rule, case: Case, evidence: Evidence, en
     verdict = worst(chosen.verdict for chosen in found.values())
     if verdict is not Verdict.PASS:
         return _unsatisfied(blank, rule, verdict, found)
+    if alone:
+        chosen = found[require.selectors[0].alias]
+        return _passed(blank, {chosen.selector.alias: chosen.satisfying[0]}, found)
     return _together(blank, require, found, case)
 
 
@@ -130,9 +134,6 @@ def _unsatisfied(blank: RuleResult, rule: Rule, verdict: Verdict, found: Mapping
 
 def _together(blank: RuleResult, require: Require, found: Mapping[str, Chosen], case: Case) -> RuleResult:
     """Each selector has evidence: does some of it fit together?"""
-    if len(require.selectors) == 1 and not require.where and not require.same:
-        chosen = found[require.selectors[0].alias]
-        return _passed(blank, {chosen.selector.alias: chosen.satisfying[0]}, found)
     try:
         fitting = fit(require, found, case.now)
     except TooManyError:

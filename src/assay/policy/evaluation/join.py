@@ -24,8 +24,11 @@ class TooManyError(Exception):
     """There are more combinations than anybody would wait for."""
 
 
-def choose_all(require: Require, evidence: Evidence, case: Case) -> dict[str, Chosen]:
-    """What each selector found, by alias. Linked ones are looked up by the digests that others name as inputs."""
+def choose_all(require: Require, evidence: Evidence, case: Case, *, one: bool) -> dict[str, Chosen]:
+    """What each selector found, by alias. Linked ones are looked up by the digests that others name as inputs.
+
+    With ``one`` nothing but the evidence itself decides: the first piece that satisfies is enough.
+    """
     found: dict[str, Chosen] = {}
     waiting = [*require.selectors]
     while waiting:
@@ -37,7 +40,7 @@ def choose_all(require: Require, evidence: Evidence, case: Case) -> dict[str, Ch
             break
         for selector in ready:
             pool = _linked(selector, require, found, case) if selector.linked else evidence
-            found[selector.alias] = choose(selector, pool, case.incomplete, case.now)
+            found[selector.alias] = choose(selector, pool, case.incomplete, case.now, one=one)
             waiting.remove(selector)
     return {selector.alias: found[selector.alias] for selector in require.selectors}
 

@@ -13,6 +13,7 @@ from assay.policy.verdict import Kind, Need, Used, Verdict
 
 _NAMES = {uri: name for name, uri in SHORT.items()} | {
     "https://model_signing/signature/v1.0": "model-signature",
+    "https://model_signing/Digests/v0.1": "model-signature",
     "https://cyclonedx.org/bom*": "cyclonedx",
     "https://slsa.dev/provenance/v1*": "slsaprovenance",
 }
@@ -70,6 +71,8 @@ def need(chosen: Chosen) -> Need:
     selector, best = chosen.selector, chosen.best
     who = selector.signed_by
     count = f"{who.threshold} of " if who.threshold > 1 else ""
+    named = kinds(selector)
+    article = "an" if named[:1] in "aeiou" else "a"
     signed = f", signed by {count}{' or '.join(who.groups)}" if who.groups else ""
     about = "what it is linked to" if selector.linked else "the target"
     kind = best.kind if best is not None and best.kind is not None else Kind.ATTEST
@@ -77,11 +80,21 @@ def need(chosen: Chosen) -> Need:
         return Need(
             Kind.REPAIR, "an evidence store that is whole, with its expected head", alias=selector.alias, command=None
         )
+    if best is not None and best.item.difference is not None:
+        # Never a command that signs again: it would bless whatever somebody put there.
+        return Need(
+            Kind.CORRECT,
+            f"the files as they were signed ({best.reason.partition(': ')[2]}), or a new statement once it is known "
+            "who changed them and why",
+            selector.types,
+            who.groups,
+            alias=selector.alias,
+        )
     verb = {
-        Kind.ATTEST: f"a {kinds(selector)} statement about {about}{signed}",
-        Kind.SIGN: f"the {kinds(selector)} statement about {about}{signed}",
-        Kind.REFRESH: f"a fresh {kinds(selector)} statement about {about}{signed}",
-        Kind.CORRECT: f"a {kinds(selector)} statement that holds: {best.reason if best else ''}",
+        Kind.ATTEST: f"{article} {named} statement about {about}{signed}",
+        Kind.SIGN: f"the {named} statement about {about}{signed}",
+        Kind.REFRESH: f"a fresh {named} statement about {about}{signed}",
+        Kind.CORRECT: f"{article} {named} statement that holds: {best.reason if best else ''}",
     }.get(kind, chosen.error or "")
     return Need(kind, verb, selector.types, who.groups, command(selector.types), selector.alias)
 
