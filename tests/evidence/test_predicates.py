@@ -182,6 +182,31 @@ VALID: dict[str, Any] = {uri: predicates.builtins(document) for uri, (document, 
     },
     generic.EVALUATION: {"dataset": "conll2003", "metrics": {"f1": 0.9, "n": 3}, "split": "test", "samples": 100},
     generic.GENERIC: {"report": {"name": "x.json", "digest": {"sha256": SHA}}, "content": [1, None]},
+    "https://assay.dev/scan/v0.1": {
+        "scanner": {"uri": "https://assay.dev/scan", "version": "0.1"},
+        "kind": "models",
+        "started": "2026-01-02T03:04:05Z",
+        "finished": "2026-01-02T03:04:06Z",
+        "verdict": "safe",
+        "tiers": {"safe": 1},
+        "files": [{"path": "a.safetensors", "tier": "safe", "digest": {"sha256": SHA}}],
+    },
+    "https://assay.dev/monitoring/v0.1": {
+        "kind": "drift",
+        "status": "ok",
+        "samples": 100,
+        "monitor": {"uri": "https://assay.dev/monitor"},
+        "period": {"start": "2026-01-01T00:00:00Z", "end": "2026-01-02T00:00:00Z"},
+        "constraints": [{"check": "drift:psi", "feature": "age", "expected": 0.2}],
+    },
+    "https://assay.dev/verdict/v0.1": {
+        "policy": {"id": "p", "uri": "builtin:p", "digest": {"sha256": SHA}},
+        "target": {"name": "m", "digest": {"sha256": SHA}},
+        "verdict": "pass",
+        "accepted": True,
+        "time": "2026-01-02T03:04:05Z",
+        "rules": [{"id": "a", "level": "error", "verdict": "pass", "effective": "pass"}],
+    },
 }
 
 

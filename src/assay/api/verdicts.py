@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import assay
 from assay.api.keeping import open_store
@@ -47,9 +48,10 @@ def attest_verdict(
     }
     annotations = {name: value for name, value in said.items() if value}
     subject = Subject(decision.name, {"sha256": decision.sha256}, annotations)
-    entries = []
     with open_store(directory, config=config, create=True) as store:
-        for kind, predicate in attestations.all_of(decision):
+
+        def keep(kind: str, predicate: dict[str, Any]) -> str:
             bundle = secret.sign(Statement((subject,), kind, predicate).dump())
-            entries.append(store.add(bundle.raw, now=decision.time, labels=dict(decision.labels)).blob)
-    return Kept(by, tuple(entries))
+            return store.add(bundle.raw, now=decision.time, labels=dict(decision.labels)).blob
+
+        return Kept(by, attestations.all_of(decision, keep))

@@ -17,8 +17,8 @@ FORMATS = ("json", "sarif", "markdown")
 """Outputs of a verdict beside the table."""
 
 
-def policy(parsed: argparse.Namespace) -> tuple[str | None, Config]:
-    """The policy that decides, if any, and the configuration.
+def wanted(parsed: argparse.Namespace) -> tuple[bool, str | None, Config]:
+    """Whether a policy decides, the one that is named (None for that of the configuration), and the configuration.
 
     Configuration files of the closest product are policies: ``-c verify-license.yml`` means that one.
     """
@@ -29,25 +29,20 @@ def policy(parsed: argparse.Namespace) -> tuple[str | None, Config]:
         from assay.policy.reading import is_policy
 
         if is_policy(read_file(parsed.config, 4 << 20), parsed.config):
-            return parsed.config, load(None)
+            return True, parsed.config, load(None)
     config = load(parsed.config)
     if parsed.policy is not None and parsed.no_policy:
         raise UsageError("--policy and --no-policy exclude each other")
-    if parsed.policy is not None or parsed.no_policy or config.policy is None:
-        return parsed.policy, config
-    if parsed.range or parsed.path:
-        raise UsageError(
-            "the policy in assay.yaml is about whole targets", hint="add --no-policy to verify only this part"
-        )
-    return config.policy_reference(), config
+    decides = not parsed.no_policy and (parsed.policy is not None or config.policy is not None)
+    if decides and (parsed.range or parsed.path):
+        raise UsageError("a policy is about the whole target", hint="verify only this part of it with --no-policy")
+    return decides, parsed.policy, config
 
 
-def run(parsed: argparse.Namespace, name: str, config: Config) -> int:
+def run(parsed: argparse.Namespace, name: str | None, config: Config) -> int:
     """Decide, show it, tell whom it concerns, and keep it when asked to."""
     from assay.api.deciding import decide
 
-    if parsed.range:
-        raise UsageError("a policy is about the whole target: --range cannot be combined with it")
     decision = decide(parsed.target, name, flags.how_to_decide(parsed, "verifying"), config=config)
     if parsed.output_file:
         printing.document(rendered(decision, "json" if parsed.output == "table" else parsed.output), parsed.output_file)

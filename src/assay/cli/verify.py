@@ -51,8 +51,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Verify."""
-    policy, config = deciding.policy(parsed)
-    if policy is not None:
+    decides, policy, config = deciding.wanted(parsed)
+    if decides:
         return deciding.run(parsed, policy, config)
     if parsed.attest or parsed.output not in ("table", "json"):
         raise UsageError("--attest and this output are for the verdict of a policy", hint="name one with -p")

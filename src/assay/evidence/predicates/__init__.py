@@ -42,6 +42,9 @@ KNOWN: dict[str, tuple[str, str]] = {
     "https://model_signing/signature/v1.0": ("model_signature", "ModelSignature"),
     "https://assay.dev/evaluation/v0.1": ("generic", "Evaluation"),
     "https://assay.dev/generic/v0.1": ("generic", "Generic"),
+    "https://assay.dev/monitoring/v0.1": ("monitoring", "Monitoring"),
+    "https://assay.dev/scan/v0.1": ("scan", "Scan"),
+    "https://assay.dev/verdict/v0.1": ("verdict", "Verdict"),
 }
 """Predicate type to (module of this package, class)."""
 
@@ -51,17 +54,20 @@ SHORT: dict[str, str] = {
     "evaluation": "https://assay.dev/evaluation/v0.1",
     "junit": "https://in-toto.io/attestation/test-result/v0.1",
     "link": "https://in-toto.io/attestation/link/v0.3",
+    "monitoring": "https://assay.dev/monitoring/v0.1",
     "openvex": "https://openvex.dev/ns/v0.2.0",
     "reference": "https://in-toto.io/attestation/reference/v0.1",
     "release": "https://in-toto.io/attestation/release/v0.1",
     "runtime-trace": "https://in-toto.io/attestation/runtime-trace/v0.1",
     "sarif": "http://docs.oasis-open.org/sarif/sarif/2.1.0",
     "scai": "https://in-toto.io/attestation/scai/v0.3",
+    "scan": "https://assay.dev/scan/v0.1",
     "slsaprovenance": "https://slsa.dev/provenance/v1",
     "spdx": "https://spdx.dev/Document/v3",
     "spdx2": "https://spdx.dev/Document/v2.3",
     "svr": "https://in-toto.io/attestation/svr/v0.2",
     "test-result": "https://in-toto.io/attestation/test-result/v0.1",
+    "verdict": "https://assay.dev/verdict/v0.1",
     "vsa": "https://slsa.dev/verification_summary/v1",
     "vuln": "https://in-toto.io/attestation/vulns/v0.2",
 }
