@@ -38,7 +38,7 @@ class TrustIn:
 def anchors(choice: TrustIn, config: Config, reference: Reference) -> list[Anchor]:
     """The expected signers for a target. Raises `UndecidedError` when there is none."""
     if choice.keys or choice.ca or choice.identity or choice.issuer:
-        return _chosen(choice)
+        return anchors_of(choice)
     rule = config.trust_for(f"{reference.scheme}:{reference.name}")
     if rule is not None:
         place = folder(reference)
@@ -51,6 +51,13 @@ def anchors(choice: TrustIn, config: Config, reference: Reference) -> list[Ancho
         if not found:
             raise UndecidedError(f"the trust rule for {str(reference)!r} in assay.yaml names nobody")
         return found
+    return anchors_of(choice)
+
+
+def anchors_of(choice: TrustIn) -> list[Anchor]:
+    """The expected signers when no rule of the configuration applies. Raises `UndecidedError` when there is none."""
+    if choice.keys or choice.ca or choice.identity or choice.issuer:
+        return _chosen(choice)
     own = public_path(default_key())
     if os.path.isfile(own):
         return [_key(own)]

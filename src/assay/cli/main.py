@@ -16,6 +16,7 @@ COMMANDS = {
     "sign": "sign a model (OpenSSF Model Signing)",
     "attest": "turn a report about a target into signed evidence",
     "verify": "check that a target is exactly what somebody trusted signed",
+    "report": "how far the evidence covers ATLAS, AI RMF, SLSA and other frameworks",
     "evidence": "look into and look after the evidence store",
     "keys": "make and show signing keys",
     "doctor": "what works here, and what is missing for what",

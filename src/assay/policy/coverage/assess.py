@@ -161,7 +161,7 @@ class _Rows:
             "A rule of your policy that names the row and passes, in an attested verdict",
             State.EVIDENCE,
             met,
-            f"`{self._plan.id}: [{plan.id}]` beside the rule, then assay verify TARGET -p POLICY, its verdict attested",
+            f"`{self._plan.id}: [{plan.id}]` beside the rule, then assay verify TARGET -p POLICY --attest",
             "" if met else "no attested verdict by an expected signer has such a rule",
         )
 
