@@ -78,7 +78,7 @@ def named(rule: Trust, config: Config) -> list[Anchor]:
 
 def folder(reference: Reference) -> str | None:
     """The real path of the folder that came with a local target: itself, its clone, or what a file lies in."""
-    if reference.scheme not in ("dir", "git", "file") or not os.path.exists(reference.name):
+    if reference.scheme not in ("dir", "git", "file", "oci") or not os.path.exists(reference.name):
         return None
     real = os.path.realpath(reference.name)
     return real if os.path.isdir(real) else os.path.dirname(real)

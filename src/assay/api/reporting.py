@@ -14,7 +14,6 @@ from assay.errors import AssayError, UndecidedError
 from assay.evidence import documents
 from assay.evidence.witnesses import weak, witnesses
 from assay.policy import coverage, fields
-from assay.policy.evaluation.quorum import in_words
 
 if TYPE_CHECKING:
     from assay.evidence.statement import Statement
@@ -112,7 +111,7 @@ def _records(
             statement.predicate,
             subject.annotations,
             subject.name,
-            tuple(dict.fromkeys(in_words(proof) for _, proof in proofs)),
+            tuple(dict.fromkeys(str(proof) for _, proof in proofs)),
             fields.when_made(statement),
         )
 

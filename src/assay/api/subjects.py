@@ -76,6 +76,8 @@ def recorded(options: Options) -> dict[str, Any]:
 def public_reference(target: Target) -> str:
     """The target's reference without a path of this machine: a local one is called by its base name."""
     reference = target.reference
-    if reference.scheme in ("dir", "file", "env") or (reference.scheme == "git" and os.path.exists(reference.name)):
+    if reference.scheme in ("dir", "file", "env") or (
+        reference.scheme in ("git", "oci") and os.path.exists(reference.name)
+    ):
         return f"{reference.scheme}:{target.name}" + (f"@{reference.revision}" if reference.revision else "")
     return str(reference)

@@ -111,6 +111,8 @@ class Loose:
             path = os.path.realpath(os.path.join(self._directory, name))
             if os.path.commonpath([path, self._directory]) != self._directory:
                 raise DocumentError(f"{name!r} is a link out of the policy's folder")
+            if not os.path.lexists(path):
+                raise TargetError(f"there is no file {name!r} beside the policy")
             self._read[name] = read_file(path, MAX_FILE)
         return self._read[name]
 

@@ -12,7 +12,7 @@ import re
 from assay.errors import UsageError
 from assay.targets.interface import Reference
 
-SCHEMES = ("dir", "file", "git", "hf", "env")
+SCHEMES = ("dir", "file", "git", "hf", "env", "oci")
 """What may stand before the first colon."""
 
 GIT_PROTOCOLS = ("https", "http", "ssh", "git", "file")
@@ -108,6 +108,10 @@ def _with_scheme(scheme: str, name: str) -> tuple[Reference, str | None]:
         return _git(name)
     if scheme == "hf":
         return _hub(name), None
+    if scheme == "oci":
+        from assay.targets.oci.reference import parse_name
+
+        return parse_name(name), None
     if not name and scheme != "env":
         raise UsageError(f"nothing stands after '{scheme}:'", hint=f"write {scheme}:PATH")
     return Reference(scheme, name), None

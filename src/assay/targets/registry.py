@@ -46,12 +46,19 @@ def _environment(reference: Reference, options: Options, _userinfo: str | None) 
     return open_environment(reference, options)
 
 
+def _artifact(reference: Reference, options: Options, _userinfo: str | None) -> Target:
+    from assay.targets.oci.target import open_oci
+
+    return open_oci(reference, options)
+
+
 SCHEMES: dict[str, Opener] = {
     "dir": _directory,
     "file": _file,
     "git": _git,
     "hf": _hub,
     "env": _environment,
+    "oci": _artifact,
 }
 """By the scheme that stands before the colon."""
 

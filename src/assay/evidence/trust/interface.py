@@ -28,6 +28,12 @@ class Proof:
     key_id: str | None = None
     """Hex SHA-256 (`PublicKey.key_id`) of a lasting key that signed; None for keys made for one signature."""
 
+    def __str__(self) -> str:
+        """The signer in words: ``key 3f1a…``, ``alice@example.com (https://issuer.example)``."""
+        if self.method == "key":
+            return f"key {self.signer[:16]}"
+        return f"{self.signer} ({self.issuer})" if self.issuer else self.signer
+
 
 class Anchor(Protocol):
     """One expected signer."""

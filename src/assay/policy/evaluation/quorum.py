@@ -38,11 +38,4 @@ def same_content(one: Item, other: Item) -> bool:
 
 def signers(item: Item) -> tuple[str, ...]:
     """Everybody who was proved to have signed, in words."""
-    return tuple(dict.fromkeys(in_words(proved.proof) for proved in item.proofs))
-
-
-def in_words(proof: Proof) -> str:
-    """``key 3f1a…``, ``alice@example.com (https://issuer.example)``."""
-    if proof.method == "key":
-        return f"key {proof.signer[:16]}"
-    return f"{proof.signer} ({proof.issuer})" if proof.issuer else proof.signer
+    return tuple(dict.fromkeys(str(proved.proof) for proved in item.proofs))
