@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
+from datetime import UTC, datetime
 
 from assay.alerts.finding import Finding, Severity
 from assay.config import Config
@@ -12,21 +14,39 @@ from assay.policy.verdict import Decision, Level, Verdict
 
 
 def announce(decision: Decision, config: Config) -> Sequence[str]:
-    """Tell the sinks of `assay.yaml`; the sentences that the user should see. Never raises and never waits."""
+    """Tell the sinks of `assay.yaml`; the sentences that the user should see. Never raises and never waits.
+
+    A file that was merely found in the target names nobody: a downloaded model must not choose who hears of it.
+    """
     from assay import alerts
     from assay.alerts import settings
 
+    scheme, _, name = decision.target.partition(":")
+    if scheme in ("dir", "file", "git", "oci") and os.path.exists(name := name.rpartition("@")[0] or name):
+        real = os.path.realpath(name)
+        if config.grants_itself(real if os.path.isdir(real) else os.path.dirname(real)):
+            return [f"nobody is told: the assay.yaml in {config.directory!r} lies inside the target"]
     try:
         chosen = settings.parse(config.alerts, os.path.join(config.directory, "assay.yaml"))
     except AssayError as error:
         return [f"nobody is told: {error.message}"]
-    return alerts.report(scope(decision), findings(decision), chosen, decision.time).warnings
+    return alerts.report(scope(decision), findings(decision), chosen, datetime.now(UTC)).warnings
 
 
 def scope(decision: Decision) -> str:
-    """Findings of one scope replace each other: those of one policy, about one thing, at one gate."""
+    """Findings of one scope replace each other: those of one policy, about one thing, at one gate.
+
+    A remote target counts without its revision: the next version mends this one. Of a local one's path only a digest
+    is told: sinks are other people's services.
+    """
+    scheme, _, name = decision.target.partition(":")
+    if scheme in ("dir", "file"):
+        path = os.path.realpath(name)
+        name = f"{os.path.basename(path)} ({hashlib.sha256(os.fsencode(path)).hexdigest()[:8]})"
+    elif "@" in name:
+        name = name.rpartition("@")[0]
     gate = f" at {decision.gate}" if decision.gate else ""
-    return f"policy {decision.policy.id}{gate}: {decision.name}"
+    return f"policy {decision.policy.id}{gate}: {scheme}:{name}"
 
 
 def findings(decision: Decision) -> list[Finding]:

@@ -17,6 +17,7 @@ COMMANDS = {
     "attest": "turn a report about a target into signed evidence",
     "verify": "check that a target is exactly what somebody trusted signed",
     "report": "how far the evidence covers ATLAS, AI RMF, SLSA and other frameworks",
+    "alerts": "who is told of violations: findings that are open, alerts that have not arrived",
     "evidence": "look into and look after the evidence store",
     "keys": "make and show signing keys",
     "doctor": "what works here, and what is missing for what",
