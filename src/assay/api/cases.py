@@ -7,19 +7,27 @@ digest would let whoever may sign lists, and nothing else, lend one model the ev
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from assay.api.gathering import Gathered
 from assay.errors import AssayError, DocumentError
-from assay.evidence import listing
+from assay.evidence import documents, listing
+from assay.evidence.compare import Difference
+from assay.evidence.statement import Statement
 from assay.evidence.trust.interface import Anchor
-from assay.evidence.verification import Attestation, Candidate, Reader, by_digest, hold
+from assay.evidence.verification import Attestation, Candidate, Reader, hold
 from assay.evidence.witnesses import weak, witnesses
 from assay.policy.case import Case, Item, Proved
 from assay.policy.model import Policy
 from assay.targets.interface import Manifest
+
+
+_ALGORITHMS = ("sha256", "sha384", "sha512")
+"""Digests that are looked for, whose algorithm their length tells: a SHA3-256 that somebody states beside the SHA-256
+of something else is as long as one, and must not be taken for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +60,17 @@ def build(
     contents = manifest.contents().hex()
     wanted = wanted_types(policy)
     proving = _Proving(members, now, gathered.problems)
-    found: dict[str, Candidate] = {}
-    for candidate in (*gathered.about(contents, wanted), *gathered.candidates):
-        found.setdefault(_digest(candidate), candidate)
-    items = [proving.item(digest, candidate, wanted) for digest, candidate in found.items()]
+    found = _distinct((*gathered.about(contents, wanted), *gathered.candidates))
+    proved = [proving.item(digest, candidate, wanted) for digest, candidate in found.items()]
+    unsigned: set[str] = set(reader.target.facts.ignored)
+    items = [_held(item, made, reader, manifest, contents, unsigned) for item, made in filter(None, proved)]
     target = reader.target
     return Case(
         str(target.reference),
         target.name,
         contents,
         target.reference.scheme,
-        tuple(_held(item, made, reader, manifest, contents) for item, made in filter(None, items)),
+        tuple(items),
         now,
         circumstances.gate,
         circumstances.kind,
@@ -70,7 +78,8 @@ def build(
         _Linked(gathered, proving, wanted),
         gathered.incomplete(),
         gathered.where,
-        tuple(gathered.problems),
+        (*gathered.doubts(), *_outside(unsigned)),
+        gathered.incomplete,
     )
 
 
@@ -119,6 +128,7 @@ class _Proving:
             problem,
             matched=False,
             discarded=candidate.discarded,
+            wrapped=_wrapped(candidate, statement),
         )
         attestation = Attestation(
             candidate.source,
@@ -134,23 +144,90 @@ class _Proving:
         return item, attestation
 
 
-def _held(item: Item, made: Attestation, reader: Reader, manifest: Manifest, contents: str) -> Item:
+def _distinct(candidates: Iterable[Candidate]) -> dict[str, Candidate]:
+    """Each document once, by its digest. What was taken back stays so in any other encoding of the signed bytes.
+
+    A space more in the JSON, a bare envelope instead of a bundle, and the same signatures hold over another file.
+    """
+    found: dict[str, Candidate] = {}
+    for candidate in candidates:
+        found.setdefault(_digest(candidate), candidate)
+    taken_back = {_signed_bytes(candidate) for candidate in found.values() if candidate.discarded}
+    if not taken_back:
+        return found
+    return {
+        digest: replace(candidate, discarded=candidate.discarded or _signed_bytes(candidate) in taken_back)
+        for digest, candidate in found.items()
+    }
+
+
+def _signed_bytes(candidate: Candidate) -> bytes:
+    return hashlib.sha256(candidate.bundle.envelope.pae()).digest()
+
+
+def _held(item: Item, made: Attestation, reader: Reader, manifest: Manifest, contents: str, unsigned: set[str]) -> Item:
     """Whether an item is about the target: its subject is the contents' digest, or it lists exactly these files.
 
-    A list in a document that nobody expected signed is not followed: it would choose what is read.
+    A list in a document that nobody expected signed is not followed: it would choose what is read. One of a part says
+    nothing about the whole. Names that a signer left out are added to ``unsigned``.
     """
-    if any(contents in subject.strong.values() for subject in item.statement.subjects):
-        return replace(item, matched=True)
-    if made.claims is not None:
-        if not item.proofs:
-            return item
-        try:
-            held, _ = hold(made, reader, None)
-        except AssayError:
-            return item
-    else:
-        held = by_digest(made, contents, manifest)
+    if (about := _about(item, contents)) is not None:
+        return about
+    if made.claims is None:
+        return _files(item, manifest)
+    if not item.proofs or made.claims.part:
+        return item
+    try:
+        held, left_out = hold(made, reader, None)
+    except AssayError:
+        return item
+    if held.matched:
+        unsigned.update(left_out)
     return replace(item, matched=bool(held.matched), difference=held.difference)
+
+
+def _about(item: Item, digest: str) -> Item | None:
+    """The item as one about the subject with this digest (hex), which then comes first; None when it has none.
+
+    What a statement says of a subject stands beside that subject: with another one first, its labels, its time and
+    its context would be taken for this one's.
+    """
+    subjects = item.statement.subjects
+    for i, subject in enumerate(subjects):
+        if digest in (subject.digest.get(algorithm) for algorithm in _ALGORITHMS):
+            first = subjects if i == 0 else (subject, *subjects[:i], *subjects[i + 1 :])
+            return replace(item, matched=True, statement=replace(item.statement, subjects=first))
+    return None
+
+
+def _files(item: Item, manifest: Manifest) -> Item:
+    """The item held against single files: its subjects, below one folder, must be exactly the target's, by name.
+
+    By digest alone, files could be left out or change names: a sample of malware that somebody listed would become
+    the code that is loaded.
+    """
+    column = manifest.sha256.hex()
+    there = {name: column[i * 64 : i * 64 + 64] for i, name in enumerate(manifest.names)}
+    listed = {subject.name: subject.strong.get("sha256", "") for subject in item.statement.subjects}
+    if len(listed) < 2 or not there or set(listed.values()).isdisjoint(there.values()):
+        return item
+    # The folder is known from the first names in order; all others are then compared with it.
+    folder = min(listed).removesuffix(min(there))
+    prefix = folder if folder.endswith("/") else ""
+    renamed = {prefix + name: digest for name, digest in there.items()}
+    if renamed == listed and len(listed) == len(item.statement.subjects):
+        return replace(item, matched=True)
+    missing = tuple(name for name in listed if name not in renamed)
+    extra = tuple(name for name in renamed if name not in listed)
+    modified = tuple(name for name, digest in renamed.items() if listed.get(name, digest) != digest)
+    return replace(item, difference=Difference(missing, extra, modified))
+
+
+def _outside(unsigned: set[str]) -> Iterator[str]:
+    """The warning about names that no digest of the target covers, or that its signer left out."""
+    if unsigned:
+        names = ", ".join(repr(name) for name in sorted(unsigned)[:5])
+        yield f"{len(unsigned)} name(s) are no part of what was decided about: {names}"
 
 
 class _Linked:
@@ -169,12 +246,20 @@ class _Linked:
 
     def _look_up(self, digest: str) -> Sequence[Item]:
         made = []
-        for candidate in self._gathered.about(digest, self._wanted):
-            found = self._proving.item(_digest(candidate), candidate, self._wanted)
-            # The store finds by what documents say of themselves; only a subject's strong digest makes them about it.
-            if found is not None and any(digest in subject.strong.values() for subject in found[0].statement.subjects):
-                made.append(replace(found[0], matched=True))
+        for name, candidate in _distinct(self._gathered.about(digest, self._wanted)).items():
+            found = self._proving.item(name, candidate, self._wanted)
+            # The store finds by what documents say of themselves; only a subject's own digest makes them about it.
+            if found is not None and (about := _about(found[0], digest)) is not None:
+                made.append(about)
         return made
+
+
+def _wrapped(candidate: Candidate, statement: Statement) -> Mapping[str, Any] | None:
+    """The predicate as it was signed, where a wrapper of another tool was taken off; rules of that tool expect it."""
+    if b'"environment"' not in candidate.bundle.envelope.payload:
+        return None
+    signed = documents.statement_of(candidate.bundle, candidate.source)
+    return None if signed.predicate == statement.predicate else signed.predicate
 
 
 def _digest(candidate: Candidate) -> str:

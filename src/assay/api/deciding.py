@@ -21,6 +21,7 @@ from assay.policy.model import TRUSTED, CertificateSigner, IdentitySigner, KeySi
 from assay.policy.rego.interface import Engine
 from assay.policy.verdict import Decision
 from assay.targets.interface import Options, Target
+from assay.targets.names import parse
 from assay.targets.registry import resolve
 
 
@@ -66,6 +67,7 @@ def decide(
     now = now or datetime.now(UTC)
     if how.options.paths:
         raise UsageError("a policy is about the whole target: --path cannot be combined with it")
+    _refuse_own_words(target, config)
     if isinstance(policy, Policy):
         rules = policy
     else:
@@ -77,18 +79,26 @@ def decide(
         return resolve(target, replace(how.options, paths=paths, default_ignores=default_ignores))
 
     with resolve(target, how.options) as thing:
-        place = folder(thing.reference)
-        if policy is None and place is not None and config.grants_itself(place):
-            raise UsageError(
-                f"the assay.yaml in {config.directory!r} lies inside the target and could choose its own policy",
-                hint="run from another folder, or name the policy with -p",
-            )
         members = expected(rules, how.trust, config, thing)
         with Gathered(thing, how.signature, how.directory, config) as gathered:
             reader = Reader(open_target, thing, (), sha256=True, signatures=gathered.signatures)
             with contextlib.closing(reader), contextlib.ExitStack() as stack:
                 case = build(rules, reader, gathered, members, now, Circumstances(how.gate, how.kind, how.labels))
                 return evaluation.evaluate(rules, case, _engines(stack, how.engine))
+
+
+def _refuse_own_words(target: str, config: Config) -> None:
+    """Stops: a target whose own assay.yaml, merely found, chooses the policy, whom to trust, or which evidence is seen.
+
+    That holds with a policy named, too: its identities would be checked with the file's trust root, and the newest
+    evidence looked for in the file's store.
+    """
+    place = folder(parse(target))
+    if place is not None and config.grants_itself(place):
+        raise UsageError(
+            f"the assay.yaml in {config.directory!r} lies inside the target and could decide about it",
+            hint="run from another folder, or name the file with --config if it is yours",
+        )
 
 
 def _engines(stack: contextlib.ExitStack, chosen: str) -> Callable[[str], Engine]:
@@ -118,6 +128,11 @@ def expected(policy: Policy, trust: TrustIn, config: Config, thing: Target) -> l
     trust_root = trust.trust_root or (config.path(rule.trust_root) if rule and rule.trust_root else None)
     for name in used:
         for signer in policy.signers[name].members if name in policy.signers else ():
+            if isinstance(signer, IdentitySigner) and not signer.issuer:
+                for anchor in anchors(trust, config, thing.reference):
+                    if getattr(anchor, "identity", None) == signer.identity:
+                        add(anchor, _name(anchor), name)
+                continue
             anchor, key = _anchor(signer, trust_root)
             add(anchor, key, name)
     if TRUSTED in used:

@@ -75,7 +75,11 @@ class Gathered:
         """Why there may be evidence that was not seen; None when it is a whole log, as far as this user can know."""
         if self._store is None:
             return "the evidence does not come from a store, which would show whether something is missing"
-        return next(iter([*self.problems, *self._store.doubts]), None)
+        return next(iter(self.doubts()), None)
+
+    def doubts(self) -> tuple[str, ...]:
+        """What is known to be wrong with the evidence so far: unreadable pieces, a store's history cut or replaced."""
+        return (*self.problems, *(self._store.doubts if self._store is not None else ()))
 
     def _read(self, entries: Sequence[Entry]) -> list[Candidate]:
         return [candidate for entry in entries for candidate in self._one(entry)]

@@ -29,15 +29,25 @@ def read_policy(
 ) -> Policy:
     """The policy ``name`` (None: that of the configuration), with ``given`` values for its inputs.
 
-    ``keys`` are public key files of which one must have signed the bundle; the configuration may demand signers too.
+    ``keys`` are public key files of which one must have signed the bundle; without them those count whom the
+    configuration demands.
     Raises `UsageError` or `DocumentError` for one that cannot be used, `UndecidedError` for one that is not signed as
     demanded.
     """
     bundle = open_bundle(name, config, keys=keys, directory=directory, now=now)
     inputs = {**(config.policy.inputs if name is None and config.policy is not None else {}), **(given or {})}
     resolve = bundles.resolver(bundle.sources, bundles.catalogue())
-    policy = reading.load(bundle.sources, bundle.entry, resolve, inputs)
+    policy = reading.load(bundle.sources, bundle.entry, resolve, inputs, _context)
     return replace(policy, reference=replace(policy.reference, uri=bundle.uri))
+
+
+def _context() -> Mapping[str, str]:
+    """Where the decision is made: what a foreign policy's templates and filters may refer to."""
+    import os
+
+    from assay.collect.provenance.context import context
+
+    return context(os.getcwd(), os.environ).document()
 
 
 def open_bundle(
@@ -53,8 +63,9 @@ def open_bundle(
 
 def _demand(config: Config, keys: Sequence[str], directory: str | None, now: datetime) -> Demand | None:
     expected = anchors_of_keys(keys)
-    if config.policy is not None and config.policy.signed_by is not None:
-        expected += named(config.policy.signed_by, config)
+    # Whoever names keys means these and nobody else.
+    if not expected and config.policy is not None and config.policy.signed_by is not None:
+        expected = named(config.policy.signed_by, config)
         if not expected:
             raise UndecidedError("policy.signed_by in assay.yaml names nobody")
     if not expected:

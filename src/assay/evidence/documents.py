@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from assay.errors import DocumentError
@@ -18,7 +18,7 @@ from assay.evidence import statement as statements
 from assay.evidence import strict_json
 from assay.evidence.bundle import Bundle
 from assay.evidence.envelope import decode_base64, expect
-from assay.evidence.statement import Statement
+from assay.evidence.statement import Statement, Subject
 
 _IN_TOTO_TYPE = re.compile(r"application/vnd\.in-toto(\.[a-z0-9.-]+)?\+json")
 
@@ -176,22 +176,38 @@ def unwrap_predicate(statement: Statement) -> Statement:
     """The statement with valint's wrapper around the predicate taken off; any other statement as it is.
 
     CycloneDX (``{environment, bom}``) and SARIF (``{environment, mimeType, content}``) become the plain documents
-    that their predicate types promise, valint's generic evidence becomes `generic.Generic`. The context that the
-    wrapper holds is dropped: it is a claim of the signer's and stays readable in the original.
+    that their predicate types promise, valint's generic evidence becomes `generic.Generic`. What the wrapper says of
+    context and labels becomes annotations of the subjects that have none of their own: it is as signed as they are.
     """
     keys, predicate = set(statement.predicate), statement.predicate
     kind = statement.predicate_type
     if kind == _CYCLONEDX or kind.startswith(f"{_CYCLONEDX}/"):
         inner = predicate.get("bom")
         if isinstance(inner, dict) and keys <= {"environment", "bom"}:
-            return Statement(statement.subjects, kind, inner)
+            return Statement(_annotated(statement), kind, inner)
     elif "content" in keys and keys <= {"environment", "mimeType", "content"}:
         inner = predicate["content"]
         if kind == _SARIF and isinstance(inner, dict):
-            return Statement(statement.subjects, kind, inner)
+            return Statement(_annotated(statement), kind, inner)
         if kind == _VALINT_GENERIC:
-            return Statement(statement.subjects, _GENERIC, _generic(predicate.get("mimeType"), inner))
+            return Statement(_annotated(statement), _GENERIC, _generic(predicate.get("mimeType"), inner))
     return statement
+
+
+def _annotated(statement: Statement) -> tuple[Subject, ...]:
+    """The subjects, with what valint's ``environment`` says of context, labels and time."""
+    environment = statement.predicate.get("environment")
+    if not isinstance(environment, dict):
+        return statement.subjects
+    context = {name: value for name, value in environment.items() if isinstance(value, str) and value}
+    said: dict[str, Any] = {"context": context} if context else {}
+    listed = environment.get("labels")
+    if isinstance(listed, list):
+        labels = dict(item.partition("=")[::2] for item in listed if isinstance(item, str) and item)
+        said |= {"labels": labels} if labels else {}
+    if "timestamp" in context:
+        said["time"] = context["timestamp"]
+    return tuple(replace(subject, annotations={**said, **subject.annotations}) for subject in statement.subjects)
 
 
 def _generic(media_type: object, content: object) -> dict[str, Any]:

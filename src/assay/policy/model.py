@@ -36,6 +36,7 @@ class IdentitySigner:
 
     identity: str
     issuer: str
+    """Empty: the identity counts when the caller trusts it, with whatever issuer the caller names for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ class Condition:
 
     path: tuple[str | int, ...]
     """Keys and list positions from the predicate's root; ``*`` stands for every item of a list or value of an
-    object."""
+    object (at least one), ``?`` for some item.
+    """
     operator: str
     """``==``, ``!=``, ``>=``, ``<=``, ``>``, ``<``, ``in``, ``not in``, ``matches`` (glob), ``contains`` or
     ``exists``.

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from assay.policy.case import Item
-from assay.policy.evaluation.standing import Standing, believed, labelled, made, stand
+from assay.policy.evaluation.standing import SKEW, Standing, believed, labelled, made, stand
 from assay.policy.model import Selector
 from assay.policy.verdict import Kind, Verdict
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +74,32 @@ def choose(
     counting = [item for item in pool if item.matched and believed(item, selector)]
     if not counting:
         return Chosen(selector, _stand(pool, selector, now, one))
-    newest = max(counting, key=lambda item: (item.sequence, made(item, proved=False) or _EPOCH))
+    newest = _newest(counting, now)
+    if isinstance(newest, str):
+        return Chosen(selector, (), f"it cannot be known which evidence is the newest: {newest}")
     standing = stand(newest, selector, pool, now)
     if newest.discarded:
         standing = Standing(newest, Verdict.MISSING, "was taken back, and nothing newer is there", Kind.ATTEST)
     return Chosen(selector, (standing,))
+
+
+def _newest(items: Sequence[Item], now: datetime) -> Item | str:
+    """The newest by the time that its signer states or a log proves, or why none can be called so.
+
+    The position in the store decides between equal times only: whoever can write there could add an old statement
+    again, and it would be the last one.
+    """
+    if len(items) == 1:
+        return items[0]
+    dated: list[tuple[datetime, int, Item]] = []
+    for item in items:
+        time = made(item, proved=False)
+        if time is None:
+            return f"{item.source} has no time"
+        if time > now + SKEW:
+            return f"{item.source} says that it was made in the future ({time:%Y-%m-%dT%H:%M:%SZ})"
+        dated.append((time, item.sequence, item))
+    return max(dated, key=lambda entry: entry[:2])[2]
 
 
 def _stand(pool: Sequence[Item], selector: Selector, now: datetime, one: bool) -> tuple[Standing, ...]:

@@ -40,7 +40,9 @@ def choose_all(require: Require, evidence: Evidence, case: Case, *, one: bool) -
             break
         for selector in ready:
             pool = _linked(selector, require, found, case) if selector.linked else evidence
-            found[selector.alias] = choose(selector, pool, case.incomplete, case.now, one=one)
+            # What is linked was looked up just now, and only then turned out to be unreadable.
+            incomplete = case.incomplete or (case.doubt() if selector.linked else None)
+            found[selector.alias] = choose(selector, pool, incomplete, case.now, one=one)
             waiting.remove(selector)
     return {selector.alias: found[selector.alias] for selector in require.selectors}
 
@@ -55,10 +57,11 @@ def _linked(selector: Selector, require: Require, found: Mapping[str, Chosen], c
     for consumer in sorted(_consumers(require, selector.alias) & found.keys()):
         for standing in found[consumer].satisfying:
             digests |= dict.fromkeys(sorted(fields.inputs(standing.item.statement)))
-    items: dict[str, Item] = {}
+    # One statement about two inputs is two pieces of evidence: what it says of the one it does not say of the other.
+    items: dict[tuple[str, str], Item] = {}
     for digest in digests:
         for item in case.lookup(digest):
-            items.setdefault(item.digest, item)
+            items.setdefault((item.digest, digest), item)
     return Evidence(items.values())
 
 

@@ -14,12 +14,10 @@ def counting(item: Item, groups: Collection[str]) -> list[Proof]:
 
 
 def distinct(proofs: Iterable[Proof]) -> int:
-    """The number of different signers: proofs that share an identity or a key are of one."""
-    clusters: list[set[tuple[str, ...]]] = []
+    """The number of different signers: proofs that share a name or a key are of one, whoever vouches for the name."""
+    clusters: list[set[str]] = []
     for proof in proofs:
-        marks: set[tuple[str, ...]] = {(proof.signer, proof.issuer or "")}
-        if proof.key_id:
-            marks.add(("key", proof.key_id))
+        marks = {proof.signer.casefold(), *([proof.key_id] if proof.key_id else [])}
         touching = [cluster for cluster in clusters if not cluster.isdisjoint(marks)]
         clusters = [cluster for cluster in clusters if cluster.isdisjoint(marks)]
         clusters.append(marks.union(*touching))

@@ -51,7 +51,11 @@ def rego_input(item: Item | None, arguments: Mapping[str, Any], case: Case, rego
     """The input document of the published contract, with what was proved beside it."""
     verified = proved(item, case.now)
     made_of: dict[str, Any] = wrapped.rego_input(
-        item.statement if item is not None else None, arguments, verified, wrapped=rego.wrapped
+        item.statement if item is not None else None,
+        arguments,
+        verified,
+        wrapped=rego.wrapped,
+        original=item.wrapped if item is not None else None,
     )
     made_of["target"] = {"name": case.name, "sha256": case.sha256, "gate": case.gate, "labels": dict(case.labels)}
     return made_of

@@ -17,6 +17,7 @@ from assay.policy import conditions, fields
 from assay.policy.case import Item
 from assay.policy.checks import CHECKS
 from assay.policy.checks.interface import Document
+from assay.policy.checks.reading import show
 from assay.policy.durations import text as duration
 from assay.policy.evaluation import quorum
 from assay.policy.model import Selector
@@ -129,7 +130,9 @@ def _signed(item: Item, selector: Selector, pool: Sequence[Item], now: datetime)
                 proof
                 for other in pool
                 if other is not item and other.matched and not other.discarded
-                if quorum.same_content(item, other) and too_old(other, selector, now) is None
+                if quorum.same_content(item, other)
+                # What they say of its origin (context, labels) may differ: each must satisfy the rule by itself.
+                if too_old(other, selector, now) is None and not _wrong(other, selector, now)
                 for proof in quorum.counting(other, groups)
             ]
             if (count := quorum.distinct(proofs)) < wanted:
@@ -144,13 +147,14 @@ def _built(item: Item, selector: Selector) -> str | None:
     builder = fields.named(item.statement, "builder")
     if not isinstance(builder, str):
         return "names no builder"
+    problem = f"was built by {show(builder)}"
     for wanted in selector.builders:
         if fnmatchcase(builder, wanted.id):
             groups = wanted.groups or selector.signed_by.groups
             if quorum.counting(item, groups):
                 return None
-            return f"names the builder {builder!r} and is not signed by {' or '.join(groups) or 'anybody known'}"
-    return f"was built by {builder!r}"
+            problem = f"names the builder {show(builder)} and is not signed by {' or '.join(groups) or 'anybody known'}"
+    return problem
 
 
 def _wrong(item: Item, selector: Selector, now: datetime) -> list[Violation]:
@@ -164,7 +168,8 @@ def _wrong(item: Item, selector: Selector, now: datetime) -> list[Violation]:
         except (AssayError, RecursionError) as error:
             # A check never raises; should one do so for a document that nobody thought of, it has not passed.
             found.append(Violation(f"{name}: {getattr(error, 'message', 'nested too deeply')}"))
-    return found
+    # A condition and a check may say the same of one field.
+    return list({(wrong.message, wrong.path): wrong for wrong in found}.values())
 
 
 def _differs(item: Item) -> str:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,12 +19,22 @@ from assay.policy.sources import Sources
 __all__ = ["Problem", "Resolve", "examine", "is_policy", "load"]
 
 
-def load(sources: Sources, entry: str, resolve: Resolve, given: Mapping[str, Any] | None = None) -> Policy:
+Context = Callable[[], Mapping[str, str]]
+"""Gives the pipeline's context (`assay.collect.provenance.context`), for formats whose files refer to it."""
+
+
+def load(
+    sources: Sources,
+    entry: str,
+    resolve: Resolve,
+    given: Mapping[str, Any] | None = None,
+    context: Context | None = None,
+) -> Policy:
     """The policy in the file ``entry``, ready to be evaluated; ``given`` are values for its inputs.
 
     Raises `DocumentError` with file, line and a suggestion for the first thing that is wrong.
     """
-    policy, problems = examine(sources, entry, resolve, given)
+    policy, problems = examine(sources, entry, resolve, given, context)
     for problem in problems:
         if problem.fatal:
             raise problem.error()
@@ -34,7 +44,11 @@ def load(sources: Sources, entry: str, resolve: Resolve, given: Mapping[str, Any
 
 
 def examine(
-    sources: Sources, entry: str, resolve: Resolve, given: Mapping[str, Any] | None = None
+    sources: Sources,
+    entry: str,
+    resolve: Resolve,
+    given: Mapping[str, Any] | None = None,
+    context: Context | None = None,
 ) -> tuple[Policy | None, list[Problem]]:
     """The policy, as far as it can be read, and everything that is wrong with it."""
     problems: list[Problem] = []
@@ -50,7 +64,8 @@ def examine(
                 raise DocumentError(
                     f"{entry} is not a policy: it has neither '{POLICY}: 1' at its top nor the form of a valint policy"
                 )
-            policy = valint.read(document, lines, sources, entry, resolve=resolve, given=given or {})
+            where = context() if context is not None else None
+            policy = valint.read(document, lines, sources, entry, resolve=resolve, given=given or {}, context=where)
     except AssayError as error:
         return None, [*problems, Problem(entry, 0, error.message, error.hint)]
     # The digest is over what was read, and reading is over only now.

@@ -104,7 +104,7 @@ class NativeReader:
         reference = PolicyReference(
             reading.text(found.get("id"), ("id",), "id") or _slug(found.get("name")) or "policy",
             reading.text(found.get("name"), ("name",), "name") or str(found.get("id") or "policy"),
-            reading.text(found.get("version"), ("version",), "version", default="0"),
+            reading.text(found.get("version"), ("version",), "version"),
             self._sources.uri,
             self._sources.sha256(),
             self._sources.signer,

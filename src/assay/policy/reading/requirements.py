@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 from assay.errors import AssayError
-from assay.policy import conditions, durations
+from assay.policy import conditions, durations, fields
 from assay.policy.checks import CHECKS
 from assay.policy.model import Builder, Condition, Require, Selector, SignedBy
 from assay.policy.reading.kinds import types_of
@@ -60,7 +60,7 @@ class Requirements:
                     reading.wrong((*path, name), f"{name} needs several named pieces of evidence")
             shared = {name: item for name, item in found.items() if name not in ("evidence", *JOINT)}
             selector = self._selector(kinds[0], {"type": kinds[0], **shared}, path, reading, aliases=(kinds[0],))
-            return Require((selector,), same=reading.texts(found.get("same"), (*path, "same"), "same"))
+            return Require((selector,), same=_same(found.get("same"), (*path, "same"), reading))
         selectors = self._named({kind: {"type": kind} for kind in kinds}, found, at, reading)
         return self._several(selectors, found, path, reading)
 
@@ -104,9 +104,7 @@ class Requirements:
             elif condition is not None:
                 where.append(condition)
         _check_links(selectors, edges, path, reading)
-        return Require(
-            selectors, reading.texts(found.get("same"), (*path, "same"), "same"), tuple(edges), order, tuple(where)
-        )
+        return Require(selectors, _same(found.get("same"), (*path, "same"), reading), tuple(edges), order, tuple(where))
 
     @staticmethod
     def _known(names: Collection[str | Any], aliases: Collection[str], path: Path, reading: Reading) -> bool:
@@ -195,6 +193,16 @@ def _condition(text: str, path: Path, reading: Reading, aliases: Collection[str]
     except AssayError as error:
         reading.caught(path, error)
         return None
+
+
+def _same(value: Any, path: Path, reading: Reading) -> tuple[str, ...]:
+    names = reading.texts(value, path, "same")
+    for name in names:
+        if not fields.known(name):
+            reading.wrong(
+                path, f"{name!r} is nothing that evidence states in common", "git_commit, run_id, labels.NAME, …"
+            )
+    return names
 
 
 def _labels(value: Any, path: Path, reading: Reading) -> Mapping[str, str]:

@@ -63,8 +63,14 @@ class Signers:
         if value is None:
             return (TRUSTED,)
         if isinstance(value, dict):
-            name = "signer at line " + str(reading.line(path))
-            self.groups[name] = SignerGroup(name, self._members(value, path, reading))
+            members = self._members(value, path, reading)
+            name = place = f"signer at line {reading.line(path)}"
+            # Several may stand in one line, or in the same line of two files: none may take another's name.
+            number = 1
+            while name in self.groups and self.groups[name].members != members:
+                number += 1
+                name = f"{place} ({number})"
+            self.groups[name] = SignerGroup(name, members)
             return (name,)
         names = reading.texts(value, path, "signed-by")
         if not names:
