@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from assay.api import attest, bom, open_store, sign, verify
+    from assay.api import attest, bom, decide, open_store, report, sign, verify
     from assay.errors import AssayError
 
-__all__ = ["AssayError", "__version__", "attest", "bom", "open_store", "sign", "verify"]
+__all__ = ["AssayError", "__version__", "attest", "bom", "decide", "open_store", "report", "sign", "verify"]
 
 
 def __getattr__(name: str) -> Any:

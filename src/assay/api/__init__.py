@@ -1,4 +1,4 @@
-"""The product's sentences, as functions: `bom`, `attest`, `sign`, `verify`, `open_store`.
+"""The product's sentences, as functions: `bom`, `attest`, `sign`, `verify`, `decide`, `report`, …
 
 Each one resolves a target, calls the floors beneath, and returns values. They print nothing and ask nothing but a
 passphrase through the function they are given; the command line adds words and exit codes.
@@ -11,20 +11,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from assay.api.attesting import attest as attest
+    from assay.api.deciding import decide as decide
     from assay.api.describing import bom as bom
     from assay.api.keeping import open_store as open_store
+    from assay.api.reporting import report as report
     from assay.api.signing import sign as sign
     from assay.api.verifying import verify as verify
 
 _HOME = {
     "attest": "attesting",
     "bom": "describing",
+    "decide": "deciding",
     "open_store": "keeping",
+    "report": "reporting",
     "sign": "signing",
     "verify": "verifying",
 }
 
-__all__ = ["attest", "bom", "open_store", "sign", "verify"]
+__all__ = ["attest", "bom", "decide", "open_store", "report", "sign", "verify"]
 
 
 def __getattr__(name: str) -> Any:
