@@ -88,7 +88,9 @@ def _wrong(log: Mapping[str, Any], wanted: Findings) -> Iterator[Violation]:
         for j, result in enumerate(listed(results)):
             if isinstance(result, Mapping):
                 _count(result, run, by_id, f"{place}.results[{j}]", wanted, found)
-    yield from over(found, limits(wanted.max))
+    most = limits(wanted.max)
+    for severity, items in found.items():
+        yield from over(severity, len(items), most, items)
 
 
 def _count(

@@ -23,7 +23,7 @@ MAX_VIOLATIONS = 1000
 
 def mapping(value: object) -> Mapping[str, Any]:
     """``value`` if it is an object, else an empty one."""
-    return value if isinstance(value, Mapping) else {}
+    return value if isinstance(value, dict) else {}
 
 
 def listed(value: object) -> Sequence[Any]:
@@ -33,14 +33,12 @@ def listed(value: object) -> Sequence[Any]:
 
 def objects(value: object) -> Iterator[Mapping[str, Any]]:
     """The objects in a list; other items are passed over, see `odd`."""
-    return (item for item in listed(value) if isinstance(item, Mapping))
+    return (item for item in listed(value) if isinstance(item, dict))
 
 
 def odd(value: object) -> bool:
     """Whether ``value`` is there and is not a list of objects alone."""
-    return value is not None and not (
-        isinstance(value, list | tuple) and all(isinstance(item, Mapping) for item in value)
-    )
+    return value is not None and not (isinstance(value, list | tuple) and all(isinstance(item, dict) for item in value))
 
 
 def string(value: object) -> str | None:
@@ -58,7 +56,7 @@ def number(value: object) -> int | float | None:
 def dig(value: object, *keys: str) -> Any:
     """What lies under nested keys, or None."""
     for key in keys:
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             return None
         value = value.get(key)
     return value
@@ -104,7 +102,7 @@ def show(value: object) -> str:
         return value.strftime("%Y-%m-%dT%H:%M:%SZ")
     if value is None:
         return "null"
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return "an object"
     if isinstance(value, list | tuple):
         return "a list"

@@ -74,7 +74,9 @@ def _wrong(scan: Mapping[str, Any], wanted: Scan) -> Iterator[Violation]:
     for i, file in enumerate(listed(files)):
         if isinstance(file, Mapping):
             yield from _file(file, f"files[{i}]", wanted, found)
-    yield from over(found, limits(wanted.max))
+    most = limits(wanted.max)
+    for severity, items in found.items():
+        yield from over(severity, len(items), most, items)
 
 
 def _file(file: Mapping[str, Any], place: str, wanted: Scan, found: dict[str, list[Violation]]) -> Iterator[Violation]:

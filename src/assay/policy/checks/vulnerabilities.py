@@ -7,7 +7,7 @@ without a rating that is understood a vulnerability counts as critical, unless t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import Annotated, Any, Literal
 
@@ -57,6 +57,10 @@ class Vulnerabilities(Arguments, frozen=True):
     database_age: Annotated[str, Meta(description="How old the scanner's knowledge may be, as 2d.")] | None = None
 
 
+_SCALE = re.compile(r"cvss|nvd|ghsa|osv")
+_SCORE = re.compile(r"[0-9]{1,2}(\.[0-9]{1,6})?")
+
+
 class _Check:
     name = "vulnerabilities"
     types: tuple[str, ...] = (VULNS, *CYCLONEDX_TYPES)
@@ -88,33 +92,41 @@ def _wrong(document: Document, wanted: Vulnerabilities, age: timedelta | None) -
         elif document.now - updated > age:
             old = f"{durations.text(document.now - updated)} old, more than {durations.text(age)}"
             yield Violation(f"the scanner's database is {old}", "scanner.db.lastUpdate")
-    found: dict[str, list[Violation]] = {severity: [] for severity in SEVERITIES}
+    most = limits(wanted.max)
+    found: dict[str, list[tuple[int, Mapping[str, Any], str]]] = {severity: [] for severity in SEVERITIES}
     for i, result in enumerate(listed(results)):
-        if not isinstance(result, Mapping):
+        if not isinstance(result, dict):
             continue
         severity = (_cyclonedx(result) if cyclonedx else _in_toto(result)) or wanted.unknown
-        if severity == "none" or (wanted.analysis == "accepted" and dig(result, "analysis", "state") in _HARMLESS):
+        if severity not in most or (wanted.analysis == "accepted" and dig(result, "analysis", "state") in _HARMLESS):
             continue
-        id = string(result.get("id")) or "without an id"
-        until = [entry.until for entry in wanted.ignore if glob(entry.id.lower(), id.lower())]
-        if until and document.now.date() <= max(until):
-            continue
-        expired = f" (accepted until {max(until)}, which is over)" if until else ""
-        what = _about(result)
-        text = f"{severity} vulnerability {show(id)}{f' in {what}' if what else ''}{expired}"
-        found[severity].append(Violation(text, f"{path}[{i}]", {"id": id[:200], "severity": severity}))
-    yield from over(found, limits(wanted.max))
-
-
-def over(found: Mapping[str, list[Violation]], most: Mapping[str, int]) -> Iterator[Violation]:
-    """Findings by severity, where there are more than are tolerated."""
+        expired = ""
+        if wanted.ignore:
+            id = (string(result.get("id")) or "").lower()
+            until = [entry.until for entry in wanted.ignore if glob(entry.id.lower(), id)]
+            if until and document.now.date() <= max(until):
+                continue
+            expired = f" (accepted until {max(until)}, which is over)" if until else ""
+        found[severity].append((i, result, expired))
     for severity, items in found.items():
-        limit = most.get(severity)
-        if limit is not None and len(items) > limit:
-            if limit:
-                text = f"{len(items)} findings are {severity}, at most {limit} may be"
-                yield Violation(text, "", {"severity": severity, "count": len(items)})
-            yield from items
+        yield from over(severity, len(items), most, (_told(path, severity, *item) for item in items))
+
+
+def _told(path: str, severity: str, i: int, result: Mapping[str, Any], expired: str) -> Violation:
+    id = string(result.get("id")) or "without an id"
+    what = _about(result)
+    text = f"{severity} vulnerability {show(id)}{f' in {what}' if what else ''}{expired}"
+    return Violation(text, f"{path}[{i}]", {"id": id[:200], "severity": severity})
+
+
+def over(severity: str, count: int, most: Mapping[str, int], items: Iterable[Violation]) -> Iterator[Violation]:
+    """The findings of one severity, where there are more than are tolerated."""
+    limit = most.get(severity)
+    if limit is not None and count > limit:
+        if limit:
+            text = f"{count} findings are {severity}, at most {limit} may be"
+            yield Violation(text, "", {"severity": severity, "count": count})
+        yield from items
 
 
 def _in_toto(result: Mapping[str, Any]) -> str | None:
@@ -142,9 +154,9 @@ def _rating(method: object, score: object) -> str | None:
     if text in _WORDS:
         return _WORDS[text]
     scale = str(method).lower() if isinstance(method, str) else ""
-    if not re.match(r"cvss|nvd|ghsa|osv", scale):
+    if not _SCALE.match(scale):
         return None
-    if not re.fullmatch(r"[0-9]{1,2}(\.[0-9]{1,6})?", text) or float(text) > 10:
+    if not _SCORE.fullmatch(text) or float(text) > 10:
         return None
     value = float(text)
     # CVSS v3.1, section 5: qualitative severity rating scale.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from assay.policy.case import Item
-from assay.policy.evaluation.standing import SKEW, Standing, believed, labelled, made, stand
+from assay.policy.evaluation.standing import SKEW, Standing, believed, explained, labelled, made, stand
 from assay.policy.model import Selector
 from assay.policy.verdict import Kind, Verdict
 
@@ -31,6 +31,11 @@ class Chosen:
     def best(self) -> Standing | None:
         """The one that came furthest, the newest of equals."""
         return max(self.standings, key=lambda standing: standing.verdict.rank, default=None)
+
+    def explained(self, now: datetime) -> Chosen:
+        """The same with everything that is wrong with the best, and with nothing else."""
+        best = self.best
+        return self if best is None else replace(self, standings=(explained(best, self.selector, now),))
 
     @property
     def verdict(self) -> Verdict:

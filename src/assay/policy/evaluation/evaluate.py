@@ -105,17 +105,17 @@ def _evaluated(blank: RuleResult, rule: Rule, case: Case, evidence: Evidence, en
         found[alias] = replace(found[alias], standings=tuple(told))
     verdict = worst(chosen.verdict for chosen in found.values())
     if verdict is not Verdict.PASS:
-        return _unsatisfied(blank, rule, verdict, found)
+        return _unsatisfied(blank, rule, verdict, [chosen.explained(case.now) for chosen in found.values()])
     if alone:
         chosen = found[require.selectors[0].alias]
         return _passed(blank, {chosen.selector.alias: chosen.satisfying[0]}, found)
     return _together(blank, require, found, case)
 
 
-def _unsatisfied(blank: RuleResult, rule: Rule, verdict: Verdict, found: Mapping[str, Chosen]) -> RuleResult:
+def _unsatisfied(blank: RuleResult, rule: Rule, verdict: Verdict, found: Sequence[Chosen]) -> RuleResult:
     """Some selector's evidence does not suffice: each such selector says what it lacks, the worst one first."""
     lacking = sorted(
-        (chosen for chosen in found.values() if chosen.verdict is not Verdict.PASS),
+        (chosen for chosen in found if chosen.verdict is not Verdict.PASS),
         key=lambda chosen: chosen.verdict.rank,
     )
     reason = "; ".join(words.sentence(chosen) for chosen in lacking)

@@ -7,8 +7,8 @@ heard.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 
@@ -38,6 +38,8 @@ class Standing:
     kind: Kind | None = None
     """What sort of change would help."""
     violations: tuple[Violation, ...] = ()
+    more: bool = False
+    """There may be further violations: the first one decides, `explained` finds the others."""
 
 
 def stand(item: Item, selector: Selector, pool: Sequence[Item], now: datetime) -> Standing:
@@ -54,11 +56,20 @@ def stand(item: Item, selector: Selector, pool: Sequence[Item], now: datetime) -
     stale = too_old(item, selector, now)
     if stale is not None:
         return Standing(item, Verdict.STALE, stale, Kind.REFRESH)
-    wrong = tuple(_wrong(item, selector, now))
-    if wrong:
-        more = f" (and {len(wrong) - 1} more)" if len(wrong) > 1 else ""
-        return Standing(item, Verdict.FAIL, wrong[0].message + more, Kind.CORRECT, wrong)
+    wrong = next(_wrong(item, selector, now), None)
+    if wrong is not None:
+        return Standing(item, Verdict.FAIL, wrong.message, Kind.CORRECT, (wrong,), more=True)
     return Standing(item, Verdict.PASS, "")
+
+
+def explained(standing: Standing, selector: Selector, now: datetime) -> Standing:
+    """The same with everything that is wrong: asked for the one piece of evidence that a result is about."""
+    if not standing.more:
+        return standing
+    # A condition and a check may say the same of one field.
+    found = {(wrong.message, wrong.path): wrong for wrong in _wrong(standing.item, selector, now)}
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return replace(standing, reason=standing.reason + more, violations=tuple(found.values()), more=False)
 
 
 def labelled(item: Item, selector: Selector) -> bool:
@@ -132,7 +143,7 @@ def _signed(item: Item, selector: Selector, pool: Sequence[Item], now: datetime)
                 if other is not item and other.matched and not other.discarded
                 if quorum.same_content(item, other)
                 # What they say of its origin (context, labels) may differ: each must satisfy the rule by itself.
-                if too_old(other, selector, now) is None and not _wrong(other, selector, now)
+                if too_old(other, selector, now) is None and next(_wrong(other, selector, now), None) is None
                 for proof in quorum.counting(other, groups)
             ]
             if (count := quorum.distinct(proofs)) < wanted:
@@ -157,19 +168,19 @@ def _built(item: Item, selector: Selector) -> str | None:
     return problem
 
 
-def _wrong(item: Item, selector: Selector, now: datetime) -> list[Violation]:
+def _wrong(item: Item, selector: Selector, now: datetime) -> Iterator[Violation]:
     if not selector.where and not selector.checks:
-        return []
+        return
     seen = document(item, now)
-    found = [wrong for condition in selector.where if (wrong := conditions.violation(condition, seen)) is not None]
+    for condition in selector.where:
+        if (wrong := conditions.violation(condition, seen)) is not None:
+            yield wrong
     for name, arguments in selector.checks.items():
         try:
-            found += CHECKS[name].violations(seen, arguments)
+            yield from CHECKS[name].violations(seen, arguments)
         except (AssayError, RecursionError) as error:
             # A check never raises; should one do so for a document that nobody thought of, it has not passed.
-            found.append(Violation(f"{name}: {getattr(error, 'message', 'nested too deeply')}"))
-    # A condition and a check may say the same of one field.
-    return list({(wrong.message, wrong.path): wrong for wrong in found}.values())
+            yield Violation(f"{name}: {getattr(error, 'message', 'nested too deeply')}")
 
 
 def _differs(item: Item) -> str:
