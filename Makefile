@@ -45,6 +45,7 @@ format: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python bench/digest.py
+	$(BIN)/python bench/policy.py --scratch /dev/shm
 	$(BIN)/python bench/table.py
 
 # No index address may stand in a lock file: whoever installs decides where from, the hashes decide what.

@@ -64,8 +64,8 @@ class Engine(Protocol):
     def evaluate(self, query: Query, inputs: Sequence[Any], *, now: datetime, limits: Limits = ...) -> list[Answer]:
         """One answer for each input, in order. An input that is ``bytes`` is JSON text already; ``b""`` is no input.
 
-        ``now`` is what ``time.now_ns`` says. Never raises for what a rule
-        does; raises `MissingExtraError` or `UndecidedError` when the engine itself is not to be had.
+        ``now`` is what ``time.now_ns`` says. Never raises for what a rule does; raises `MissingExtraError` or
+        `UndecidedError` when the engine itself is not to be had.
         """
         ...
 
