@@ -24,7 +24,6 @@ from assay.policy.case import Case, Item, Proved
 from assay.policy.model import Policy
 from assay.targets.interface import Manifest
 
-
 _ALGORITHMS = ("sha256", "sha384", "sha512")
 """Digests that are looked for, whose algorithm their length tells: a SHA3-256 that somebody states beside the SHA-256
 of something else is as long as one, and must not be taken for it."""
@@ -145,24 +144,19 @@ class _Proving:
 
 
 def _distinct(candidates: Iterable[Candidate]) -> dict[str, Candidate]:
-    """Each document once, by its digest. What was taken back stays so in any other encoding of the signed bytes.
+    """Each document once, by its digest. What the store took back, no file beside the target brings back.
 
-    A space more in the JSON, a bare envelope instead of a bundle, and the same signatures hold over another file.
+    Not in other bytes either: with a space more in the JSON, or as a bare envelope instead of a bundle, the same
+    signatures hold. Within the store its own entries say what counts.
     """
     found: dict[str, Candidate] = {}
     for candidate in candidates:
         found.setdefault(_digest(candidate), candidate)
-    taken_back = {_signed_bytes(candidate) for candidate in found.values() if candidate.discarded}
-    if not taken_back:
-        return found
-    return {
-        digest: replace(candidate, discarded=candidate.discarded or _signed_bytes(candidate) in taken_back)
-        for digest, candidate in found.items()
-    }
-
-
-def _signed_bytes(candidate: Candidate) -> bytes:
-    return hashlib.sha256(candidate.bundle.envelope.pae()).digest()
+    taken_back = {candidate.bundle.envelope.pae() for candidate in found.values() if candidate.discarded}
+    for digest, candidate in found.items() if taken_back else ():
+        if not candidate.sequence and candidate.bundle.envelope.pae() in taken_back:
+            found[digest] = replace(candidate, discarded=True)
+    return found
 
 
 def _held(item: Item, made: Attestation, reader: Reader, manifest: Manifest, contents: str, unsigned: set[str]) -> Item:

@@ -80,3 +80,5 @@ class Case:
     evidence: str = ""
     """Where it was looked for, for messages."""
     warnings: tuple[str, ...] = ()
+    doubt: Callable[[], str | None] = lambda: None
+    """Why pieces of evidence may be missing, as far as `lookup` found out while it was used."""

@@ -1,0 +1,1 @@
+"""Model files: would loading them run code that nobody agreed to?"""
