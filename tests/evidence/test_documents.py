@@ -220,7 +220,12 @@ def test_a_change_inside_the_inner_envelope_breaks_the_outer_signature() -> None
 def test_unwrapped_predicates_have_the_form_of_their_type(name: str) -> None:
     wrapped = statement_of(only(f"valint-{name}.json"), name)
     plain = unwrap_predicate(wrapped)
-    assert plain.subjects == wrapped.subjects
+    assert [(item.name, item.digest) for item in plain.subjects] == [
+        (item.name, item.digest) for item in wrapped.subjects
+    ]
+    environment = wrapped.predicate["environment"]
+    said = plain.subjects[0].annotations
+    assert said["context"] == {name: value for name, value in environment.items() if isinstance(value, str) and value}
     predicates.read(plain.predicate_type, plain.predicate)
     assert unwrap_predicate(plain) == plain
 

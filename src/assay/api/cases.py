@@ -15,10 +15,9 @@ from typing import Any
 from assay.api.gathering import Gathered
 from assay.errors import AssayError, DocumentError
 from assay.evidence import documents, listing
-from assay.evidence.compare import Difference
 from assay.evidence.statement import Statement
 from assay.evidence.trust.interface import Anchor
-from assay.evidence.verification import Attestation, Candidate, Reader, hold
+from assay.evidence.verification import Attestation, Candidate, Reader, files, hold
 from assay.evidence.witnesses import weak, witnesses
 from assay.policy.case import Case, Item, Proved
 from assay.policy.model import Policy
@@ -168,7 +167,8 @@ def _held(item: Item, made: Attestation, reader: Reader, manifest: Manifest, con
     if (about := _about(item, contents)) is not None:
         return about
     if made.claims is None:
-        return _files(item, manifest)
+        difference = files(item.statement, manifest)
+        return item if difference is None else replace(item, matched=not difference, difference=difference or None)
     if not item.proofs or made.claims.part:
         return item
     try:
@@ -192,29 +192,6 @@ def _about(item: Item, digest: str) -> Item | None:
             first = subjects if i == 0 else (subject, *subjects[:i], *subjects[i + 1 :])
             return replace(item, matched=True, statement=replace(item.statement, subjects=first))
     return None
-
-
-def _files(item: Item, manifest: Manifest) -> Item:
-    """The item held against single files: its subjects, below one folder, must be exactly the target's, by name.
-
-    By digest alone, files could be left out or change names: a sample of malware that somebody listed would become
-    the code that is loaded.
-    """
-    column = manifest.sha256.hex()
-    there = {name: column[i * 64 : i * 64 + 64] for i, name in enumerate(manifest.names)}
-    listed = {subject.name: subject.strong.get("sha256", "") for subject in item.statement.subjects}
-    if len(listed) < 2 or not there or set(listed.values()).isdisjoint(there.values()):
-        return item
-    # The folder is known from the first names in order; all others are then compared with it.
-    folder = min(listed).removesuffix(min(there))
-    prefix = folder if folder.endswith("/") else ""
-    renamed = {prefix + name: digest for name, digest in there.items()}
-    if renamed == listed and len(listed) == len(item.statement.subjects):
-        return replace(item, matched=True)
-    missing = tuple(name for name in listed if name not in renamed)
-    extra = tuple(name for name in renamed if name not in listed)
-    modified = tuple(name for name, digest in renamed.items() if listed.get(name, digest) != digest)
-    return replace(item, difference=Difference(missing, extra, modified))
 
 
 def _outside(unsigned: set[str]) -> Iterator[str]:

@@ -62,6 +62,9 @@ def run(parsed: argparse.Namespace, name: str | None, config: Config) -> int:
 
         kept = attest_verdict(decision, SignWith(parsed.attest_key), directory=parsed.directory, config=config)
         printing.note(f"signed the verdict as {kept.by}: {', '.join(kept.entries)}", quiet=parsed.quiet)
+    if parsed.strict and decision.accepted and decision.warnings:
+        printing.note(f"assay: strict: {decision.warnings[0]}")
+        return 1
     return decision.exit_code
 
 

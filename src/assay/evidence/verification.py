@@ -230,11 +230,30 @@ def by_digest(attestation: Attestation, contents: str, manifest: Manifest | None
     digests = {subject.strong.get("sha256"): subject.name for subject in statement.subjects}
     if contents in digests:
         return replace(attestation, matched=(digests[contents],))
-    if manifest is not None and manifest.sha256 and len(statement.subjects) > 1:
-        column = manifest.sha256.hex()
-        hexes = [column[i : i + 64] for i in range(0, len(column), 64)]
-        absent = tuple(name for name, value in zip(manifest.names, hexes, strict=True) if value not in digests)
-        if len(absent) < len(hexes):
-            difference = Difference(extra=absent)
-            return replace(attestation, difference=difference, matched=() if absent else attestation.subjects)
-    return attestation
+    difference = files(statement, manifest) if manifest is not None and manifest.sha256 else None
+    if difference is None:
+        return attestation
+    return replace(attestation, difference=difference, matched=() if difference else attestation.subjects)
+
+
+def files(statement: Statement, manifest: Manifest) -> Difference | None:
+    """What separates a target from the single files that a statement is about; None when it is about none of them.
+
+    The subjects, below one folder, must be exactly the target's files, by name. By digest alone, files could be left
+    out or change names: a sample of malware that somebody listed would become the code that is loaded.
+    """
+    column = manifest.sha256.hex()
+    there = {name: column[i * 64 : i * 64 + 64] for i, name in enumerate(manifest.names)}
+    listed = {subject.name: subject.strong.get("sha256", "") for subject in statement.subjects}
+    if len(statement.subjects) < 2 or not there or set(listed.values()).isdisjoint(there.values()):
+        return None
+    # The folder is known from the first names in order; all others are then compared with it.
+    folder = min(listed).removesuffix(min(there))
+    prefix = folder if folder.endswith("/") else ""
+    renamed = {prefix + name: digest for name, digest in there.items()}
+    missing = tuple(name for name in listed if name not in renamed)
+    extra = tuple(name for name in renamed if name not in listed)
+    modified = tuple(name for name, digest in renamed.items() if listed.get(name, digest) != digest)
+    if not (missing or extra or modified) and len(listed) != len(statement.subjects):
+        return Difference(modified=tuple(listed))  # one name is listed twice: with which digest is anybody's guess
+    return Difference(missing, extra, modified)

@@ -264,3 +264,17 @@ def test_evidence_about_another_thing_with_the_same_name_does_not_count() -> Non
     other = item("model-signature", subject="ef" * 32, name="model")
     assert MODEL != "ef" * 32
     assert verdict(SIGNED, other) is Verdict.MISSING
+
+
+def test_a_report_of_another_kind_is_not_the_newest_of_this_kind() -> None:
+    """A model is scanned for code, then for secrets: the second scan says nothing of the first."""
+    rules = "  - {id: s, require: {evidence: scan, newest: true, scan: {kind: models}}}\n"
+
+    def scan(kind: str, tier: str, seq: int):
+        file = {"path": "m", "tier": tier, "digest": {"sha256": MODEL}}
+        return item("scan", {"kind": kind, "verdict": tier, "files": [file], "skipped": []}, seq=seq)
+
+    assert verdict(rules, scan("models", "safe", 1), scan("secrets", "none", 2)) is Verdict.PASS
+    assert verdict(rules, scan("models", "malicious", 1), scan("secrets", "none", 2)) is Verdict.FAIL
+    assert verdict(rules, scan("models", "safe", 1), scan("models", "malicious", 2)) is Verdict.FAIL
+    assert verdict(rules, scan("secrets", "none", 2)) is Verdict.MISSING

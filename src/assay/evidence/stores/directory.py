@@ -259,6 +259,10 @@ class DirectoryStore:
             return None
         self._greeted = True
         head = index.head()
+        if damaged := index.damaged():
+            # An index that was built anew after an entry was deleted is consistent, and has a hole.
+            numbers = ", ".join(map(str, damaged))
+            self._note(f"entries are missing or damaged ({numbers}): assay evidence check says more", doubtful=True)
         try:
             seen = self._heads.seen(self._log.path)
         except DocumentError as error:

@@ -43,6 +43,12 @@ class Check(Protocol):
         """The arguments, parsed once when the policy is read. Raises `DocumentError` starting with ``place``."""
         ...
 
+    def concerns(self, document: Document, arguments: Any) -> bool:
+        """Whether the document is one that is asked about at all. Others count neither for nor against anything, and
+        are not the newest of their type either: a scan for secrets is no newer scan for code.
+        """
+        return True
+
     def violations(self, document: Document, arguments: Any) -> Iterable[Violation]:
         """All that is wrong, given what `prepare` returned."""
         ...

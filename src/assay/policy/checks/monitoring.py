@@ -44,6 +44,10 @@ class _Check:
         age = read.max_age
         return read, durations.parse(age, f"{place}.max-age") if age is not None else None
 
+    def concerns(self, document: Document, arguments: tuple[Monitoring, timedelta | None]) -> bool:
+        """See `Check.concerns`: one of another kind is about something else."""
+        return document.predicate.get("kind") == arguments[0].kind
+
     def violations(self, document: Document, arguments: tuple[Monitoring, timedelta | None]) -> Iterator[Violation]:
         """See `Check.violations`."""
         return told(self, document, _wrong(document, *arguments))

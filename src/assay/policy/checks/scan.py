@@ -44,6 +44,10 @@ class _Check:
         """See `Check.prepare`."""
         return convert(Scan, arguments, place)
 
+    def concerns(self, document: Document, arguments: Scan) -> bool:
+        """See `Check.concerns`: one of another kind is about something else."""
+        return document.predicate.get("kind") == arguments.kind
+
     def violations(self, document: Document, arguments: Scan) -> Iterator[Violation]:
         """See `Check.violations`."""
         return told(self, document, _wrong(document.predicate, arguments))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from assay.policy.case import Item
-from assay.policy.evaluation.standing import SKEW, Standing, believed, explained, labelled, made, stand
+from assay.policy.evaluation.standing import SKEW, Standing, believed, concerned, explained, labelled, made, stand
 from assay.policy.model import Selector
 from assay.policy.verdict import Kind, Verdict
 
@@ -70,7 +70,7 @@ def choose(
     With ``newest`` only the newest counts: it takes back what older evidence says, also when it was itself discarded.
     That is sound only over a log that is known to be whole; otherwise hiding the newest would bring the older back.
     """
-    pool = [item for item in evidence.of(selector.types) if labelled(item, selector)]
+    pool = [item for item in evidence.of(selector.types) if labelled(item, selector) and concerned(item, selector, now)]
     if not selector.newest:
         return Chosen(selector, _stand(pool, selector, now, one))
     if incomplete is not None:

@@ -83,6 +83,18 @@ def labelled(item: Item, selector: Selector) -> bool:
     )
 
 
+def concerned(item: Item, selector: Selector, now: datetime) -> bool:
+    """Whether it is about what the selector's checks ask about: a scan of another kind is another thing."""
+    if not selector.checks:
+        return True
+    seen = document(item, now)
+    return all(
+        concerns(seen, arguments)
+        for name, arguments in selector.checks.items()
+        if (concerns := getattr(CHECKS[name], "concerns", None)) is not None
+    )
+
+
 def believed(item: Item, selector: Selector) -> bool:
     """Whether at least one of those whom the selector expects signed it: only such evidence can supersede other."""
     groups = selector.signed_by.groups

@@ -96,7 +96,9 @@ def need(chosen: Chosen) -> Need:
         Kind.REFRESH: f"a fresh {named} statement about {about}{signed}",
         Kind.CORRECT: f"{article} {named} statement that holds: {best.reason if best else ''}",
     }.get(kind, chosen.error or "")
-    return Need(kind, verb, selector.types, who.groups, command(selector.types), selector.alias)
+    # What is linked is another target, whose name is not known here.
+    run = None if selector.linked else command(selector.types)
+    return Need(kind, verb, selector.types, who.groups, run, selector.alias)
 
 
 def command(types: Sequence[str]) -> str | None:
