@@ -1,4 +1,4 @@
-"""The main job in one run: train a model, attest data set and model, verify, and catch a single flipped byte.
+"""The main job in one run: train a model, attest data set and model, verify, decide, and catch a single flipped bit.
 
 Every step is the real command line, printed before it runs. Everything is written to ``demo-run/``; your own keys and
 evidence are not touched.
@@ -15,6 +15,7 @@ from pathlib import Path
 
 HERE = Path("demo-run")
 KEY, PUB, STORE = HERE / "keys/demo.pem", HERE / "keys/demo.pub", HERE / "evidence"
+POLICY = os.path.relpath(Path(__file__).parent / "policy.yml")
 DATA, MODEL = HERE / "breast-cancer", HERE / "tumour-classifier"
 
 CARD = """---
@@ -100,6 +101,11 @@ def main() -> None:
     assay("verify", DATA, "--key", PUB, "-d", STORE)
     assay("verify", MODEL, "--key", PUB, "-d", STORE)
 
+    print("\n# One file says what must be true of the model. The scan that it asks for is missing: a warning, for now.")
+    assay("verify", MODEL, "-p", POLICY, "--key", PUB, "-d", STORE, "--attest", "--attest-key", KEY)
+    print("\n# What all this evidence means in MITRE ATLAS's terms, as a page for everybody:")
+    assay("report", "--framework", "atlas", "--key", PUB, "-d", STORE, "-O", HERE / "atlas.html")
+
     victim = MODEL / "model.joblib"
     at = os.path.getsize(victim) // 2
     with open(victim, "r+b") as file:
@@ -109,11 +115,13 @@ def main() -> None:
         file.write(bytes([byte ^ 1]))
     print(f"\n# Now one bit of {victim} is flipped (byte {at:,}).")
     assay("verify", MODEL, "--key", PUB, "-d", STORE, expect=1)
+    assay("verify", MODEL, "-p", POLICY, "--key", PUB, "-d", STORE, expect=1)
     with open(victim, "r+b") as file:
         file.seek(at)
         file.write(bytes([byte]))
 
     print(f"\nThe tampered model was rejected by name, and is now restored. The evidence lies in {STORE}. Try next:")
+    print(f"  open {HERE / 'atlas.html'} in a browser")
     run = os.path.join(os.path.dirname(os.path.relpath(sys.executable)), "assay")
     print(f"  {run} evidence list -d {STORE}")
     print(f"  {run} bom {MODEL} -o table")

@@ -7,24 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from assay.api import deciding
 from assay.api.anchors import TrustIn
-from assay.api.cases import Circumstances, Member, build
+from assay.api.cases import Member
 from assay.api.deciding import Deciding
-from assay.api.gathering import Gathered
 from assay.config import Config, load
 from assay.errors import UsageError
-from assay.evidence.verification import Reader
 from assay.policy.authoring.places import Place, places
 from assay.policy.case import Case
-from assay.policy.evaluation.evaluate import EngineFor
 from assay.policy.model import Policy
-from assay.targets.interface import Target
 from assay.targets.registry import resolve
 
 if TYPE_CHECKING:
@@ -58,7 +54,7 @@ def test(name: str, *, engine: str = "auto", now: datetime | None = None) -> lis
         raise UsageError(f"{name} has no tests", hint="write them into POLICY.test.yaml ('assay-policy-test: 1')")
     results: list[Result] = []
     with contextlib.ExitStack() as stack:
-        engine_for = deciding._engines(stack, engine)
+        engine_for = deciding.engines(stack, engine)
         for place in found:
             tests = fixtures.read(place.sources.read(place.entry), place.name)
             tried = _Trial(place)
@@ -87,56 +83,21 @@ class _Trial:
     def verify(self, policy: Policy, case: fixtures.Case, bundles: Sequence[str], now: datetime) -> Case:
         """See `running.Verify`."""
         target = self._path(case.target.files or ".")
-        keys = tuple(self._path(name) for name in case.trusted)
-        paths = [self._path(name) for name in bundles]
-        # Without a file of evidence none is looked for: a test must not depend on anybody's store.
-        made: Case | None = None
-        for path in paths or [os.devnull]:
-            how = Deciding(TrustIn(keys), signature=path)
-            with opened(target, how, Config(), now) as place:
+        how = Deciding(TrustIn(tuple(self._path(name) for name in case.trusted)))
+        with resolve(target) as thing:
+            contents = thing.manifest(sha256=True, blake3=False).contents().hex()
+            made = Case(f"{thing.reference.scheme}:{thing.name}", thing.name, contents, thing.reference.scheme, (), now)
+        # Evidence is looked for in the named files alone: a test must not depend on anybody's store.
+        for name in bundles:
+            with deciding.opened(target, replace(how, signature=self._path(name)), Config(), now) as place:
                 found = place.case(policy, deciding.expected(policy, how.trust, Config(), place.thing))
-            made = found if made is None else replace(made, items=(*made.items, *found.items))
-        if made is None:  # pragma: no cover - there is always at least one path
-            raise UsageError("no evidence is named")
+            made = replace(made, items=(*made.items, *found.items))
         return made
 
     def _path(self, name: str) -> str:
         from assay.policy.sources import check_name
 
         return os.path.join(self._folder, check_name(name))
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A target with its evidence, and the engines for rules in Rego."""
-
-    thing: Target
-    reader: Reader
-    gathered: Gathered
-    engine_for: EngineFor
-    now: datetime
-    circumstances: Circumstances
-
-    def case(self, policy: Policy, members: Sequence[Member]) -> Case:
-        """What ``policy`` decides about; only while the target is open can it look up linked evidence."""
-        return build(policy, self.reader, self.gathered, members, self.now, self.circumstances)
-
-
-@contextlib.contextmanager
-def opened(target: str, how: Deciding, config: Config, now: datetime) -> Iterator[Opened]:
-    """A target, read as `decide` reads it. Raises `AssayError`."""
-    if how.options.paths:
-        raise UsageError("a policy is about the whole target: --path cannot be combined with it")
-
-    def open_target(paths: tuple[str, ...], default_ignores: bool) -> Target:
-        return resolve(target, replace(how.options, paths=paths, default_ignores=default_ignores))
-
-    with resolve(target, how.options) as thing, Gathered(thing, how.signature, how.directory, config) as gathered:
-        reader = Reader(open_target, thing, (), sha256=True, signatures=gathered.signatures)
-        with contextlib.closing(reader), contextlib.ExitStack() as stack:
-            circumstances = Circumstances(how.gate, how.kind, how.labels)
-            engines = deciding._engines(stack, how.engine)
-            yield Opened(thing, reader, gathered, engines, now, circumstances)
 
 
 def explain(
@@ -148,16 +109,12 @@ def explain(
     now: datetime | None = None,
 ) -> Explanation:
     """What would make ``target`` pass, or what its passing rests on. Raises `AssayError` as `decide` does."""
-    from assay.api.anchors import folder
     from assay.api.policies import read_policy
     from assay.policy.authoring import explaining
 
     how, config, now = how or Deciding(), config if config is not None else load(None), now or datetime.now(UTC)
     rules = read_policy(policy, config, how.inputs, keys=how.policy_keys, directory=how.directory, now=now)
-    with opened(target, how, config, now) as place:
-        lies_in = folder(place.thing.reference)
-        if policy is None and lies_in is not None and config.grants_itself(lies_in):
-            raise UsageError("the assay.yaml lies inside the target and could choose its own policy", hint="use -p")
+    with deciding.opened(target, how, config, now) as place:
         case = place.case(rules, deciding.expected(rules, how.trust, config, place.thing))
         return explaining.explain(rules, case, place.engine_for)
 
@@ -178,7 +135,7 @@ def generate(
     from assay.policy.authoring import generating
 
     how, config, now = how or Deciding(), config if config is not None else load(None), now or datetime.now(UTC)
-    with opened(target, how, config, now) as place:
+    with deciding.opened(target, how, config, now) as place:
         named = {
             f"signer-{i + 1}": anchor for i, anchor in enumerate(anchors(how.trust, config, place.thing.reference))
         }

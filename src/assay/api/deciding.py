@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -17,6 +17,8 @@ from assay.evidence.trust.interface import Anchor
 from assay.evidence.trust.key import KeyAnchor
 from assay.evidence.verification import Reader
 from assay.policy import evaluation
+from assay.policy.case import Case
+from assay.policy.evaluation.evaluate import EngineFor
 from assay.policy.model import TRUSTED, CertificateSigner, IdentitySigner, KeySigner, Policy, Signer
 from assay.policy.rego.interface import Engine
 from assay.policy.verdict import Decision
@@ -65,26 +67,49 @@ def decide(
     how = how or Deciding()
     config = config if config is not None else load(config_path)
     now = now or datetime.now(UTC)
-    if how.options.paths:
-        raise UsageError("a policy is about the whole target: --path cannot be combined with it")
-    _refuse_own_words(target, config)
+    _refuse_own_words(target, config)  # before the policy is read: it might be the target's own
     if isinstance(policy, Policy):
         rules = policy
     else:
         from assay.api.policies import read_policy
 
         rules = read_policy(policy, config, how.inputs, keys=how.policy_keys, directory=how.directory, now=now)
+    with opened(target, how, config, now) as place:
+        case = place.case(rules, expected(rules, how.trust, config, place.thing))
+        return evaluation.evaluate(rules, case, place.engine_for)
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A target with its evidence, and the engines for rules in Rego."""
+
+    thing: Target
+    reader: Reader
+    gathered: Gathered
+    engine_for: EngineFor
+    now: datetime
+    circumstances: Circumstances
+
+    def case(self, policy: Policy, members: Sequence[Member]) -> Case:
+        """What ``policy`` decides about; only while the target is open can it look up linked evidence."""
+        return build(policy, self.reader, self.gathered, members, self.now, self.circumstances)
+
+
+@contextlib.contextmanager
+def opened(target: str, how: Deciding, config: Config, now: datetime) -> Iterator[Opened]:
+    """A target, read as `decide` reads it. Raises `AssayError`."""
+    if how.options.paths:
+        raise UsageError("a policy is about the whole target: --path cannot be combined with it")
+    _refuse_own_words(target, config)
 
     def open_target(paths: tuple[str, ...], default_ignores: bool) -> Target:
         return resolve(target, replace(how.options, paths=paths, default_ignores=default_ignores))
 
-    with resolve(target, how.options) as thing:
-        members = expected(rules, how.trust, config, thing)
-        with Gathered(thing, how.signature, how.directory, config) as gathered:
-            reader = Reader(open_target, thing, (), sha256=True, signatures=gathered.signatures)
-            with contextlib.closing(reader), contextlib.ExitStack() as stack:
-                case = build(rules, reader, gathered, members, now, Circumstances(how.gate, how.kind, how.labels))
-                return evaluation.evaluate(rules, case, _engines(stack, how.engine))
+    with resolve(target, how.options) as thing, Gathered(thing, how.signature, how.directory, config) as gathered:
+        reader = Reader(open_target, thing, (), sha256=True, signatures=gathered.signatures)
+        with contextlib.closing(reader), contextlib.ExitStack() as stack:
+            circumstances = Circumstances(how.gate, how.kind, how.labels)
+            yield Opened(thing, reader, gathered, engines(stack, how.engine), now, circumstances)
 
 
 def _refuse_own_words(target: str, config: Config) -> None:
@@ -101,7 +126,7 @@ def _refuse_own_words(target: str, config: Config) -> None:
         )
 
 
-def _engines(stack: contextlib.ExitStack, chosen: str) -> Callable[[str], Engine]:
+def engines(stack: contextlib.ExitStack, chosen: str) -> EngineFor:
     """Engines by name, each made when first asked for and closed with ``stack``."""
     made: dict[str, Engine] = {}
 

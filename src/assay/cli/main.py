@@ -16,6 +16,7 @@ COMMANDS = {
     "sign": "sign a model (OpenSSF Model Signing)",
     "attest": "turn a report about a target into signed evidence",
     "verify": "check that a target is exactly what somebody trusted signed",
+    "policy": "write policies: check, test, explain, init, generate",
     "report": "how far the evidence covers ATLAS, AI RMF, SLSA and other frameworks",
     "alerts": "who is told of violations: findings that are open, alerts that have not arrived",
     "evidence": "look into and look after the evidence store",

@@ -43,12 +43,16 @@ class Check(Protocol):
         """The arguments, parsed once when the policy is read. Raises `DocumentError` starting with ``place``."""
         ...
 
+    def violations(self, document: Document, arguments: Any) -> Iterable[Violation]:
+        """All that is wrong, given what `prepare` returned."""
+        ...
+
+
+class Particular(Protocol):
+    """A check of one of several sorts of document that share a predicate type."""
+
     def concerns(self, document: Document, arguments: Any) -> bool:
         """Whether the document is one that is asked about at all. Others count neither for nor against anything, and
         are not the newest of their type either: a scan for secrets is no newer scan for code.
         """
-        return True
-
-    def violations(self, document: Document, arguments: Any) -> Iterable[Violation]:
-        """All that is wrong, given what `prepare` returned."""
         ...

@@ -45,7 +45,7 @@ class _Check:
         return read, durations.parse(age, f"{place}.max-age") if age is not None else None
 
     def concerns(self, document: Document, arguments: tuple[Monitoring, timedelta | None]) -> bool:
-        """See `Check.concerns`: one of another kind is about something else."""
+        """See `Particular.concerns`: one of another kind is about something else."""
         return document.predicate.get("kind") == arguments[0].kind
 
     def violations(self, document: Document, arguments: tuple[Monitoring, timedelta | None]) -> Iterator[Violation]:

@@ -45,7 +45,7 @@ class _Check:
         return convert(Scan, arguments, place)
 
     def concerns(self, document: Document, arguments: Scan) -> bool:
-        """See `Check.concerns`: one of another kind is about something else."""
+        """See `Particular.concerns`: one of another kind is about something else."""
         return document.predicate.get("kind") == arguments.kind
 
     def violations(self, document: Document, arguments: Scan) -> Iterator[Violation]:

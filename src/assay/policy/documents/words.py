@@ -10,13 +10,12 @@ import shlex
 from collections import Counter
 from collections.abc import Iterator
 
-from assay.evidence.predicates import SHORT
+from assay.policy.evaluation.words import short
 from assay.policy.verdict import Decision, Level, Need, RuleResult, Used, Verdict, Violation
 
 LONGEST = 2000
 """Characters of one text that are shown."""
 
-_SHORT = {uri: name for name, uri in SHORT.items()}
 
 _COUNTED = {
     Verdict.FAIL: ("fails", "fail"),
@@ -66,7 +65,7 @@ def _spelled(char: str) -> str:
 
 def kind(uri: str) -> str:
     """A predicate type's short name, or its URI."""
-    return clean(_SHORT.get(uri, uri), 200)
+    return clean(short(uri), 200)
 
 
 def evidence(used: Used, *, full: bool = False) -> str:

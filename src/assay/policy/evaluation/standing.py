@@ -85,14 +85,12 @@ def labelled(item: Item, selector: Selector) -> bool:
 
 def concerned(item: Item, selector: Selector, now: datetime) -> bool:
     """Whether it is about what the selector's checks ask about: a scan of another kind is another thing."""
-    if not selector.checks:
-        return True
-    seen = document(item, now)
-    return all(
-        concerns(seen, arguments)
-        for name, arguments in selector.checks.items()
-        if (concerns := getattr(CHECKS[name], "concerns", None)) is not None
-    )
+    for name, arguments in selector.checks.items():
+        # See `Particular`: most checks are of a type of document that has one sort only.
+        concerns = getattr(CHECKS[name], "concerns", None)
+        if concerns is not None and not concerns(document(item, now), arguments):
+            return False
+    return True
 
 
 def believed(item: Item, selector: Selector) -> bool:

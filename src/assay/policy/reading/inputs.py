@@ -70,7 +70,7 @@ TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
 }
 """Type to what it is called and whether a value is one."""
 
-_ALSO = {"array": "list", "object": "mapping", "bool": "boolean", "int": "integer", "float": "number", "str": "string"}
+ALSO = {"array": "list", "object": "mapping", "bool": "boolean", "int": "integer", "float": "number", "str": "string"}
 """What other tools' files call them."""
 
 
@@ -99,7 +99,7 @@ def _input(item: Any, place: str) -> Input:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         raise DocumentError(f"{place}: name is not a word of letters, digits, '_' and '-'")
     stated = item.get("type", "string")
-    kind = _ALSO.get(stated, stated) if isinstance(stated, str) else ""
+    kind = ALSO.get(stated, stated) if isinstance(stated, str) else ""
     if kind not in TYPES:
         raise DocumentError(f"{place}: {str(stated)[:40]!r} is no type of an input", hint=near(str(stated), TYPES))
     required, default = item.get("required", False), item.get("default")

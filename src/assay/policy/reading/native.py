@@ -7,7 +7,7 @@ the first. A catalogue rule is a file with inputs; using it binds them and repla
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,7 +31,7 @@ KINDS = ("model", "dataset", "code", "environment", "image", "service")
 SCHEMES = ("dir", "file", "git", "hf", "env", "oci")
 
 _DESCRIPTIVE = ("id", "name", "description", "help", *FRAMEWORKS)
-_POLICY = (
+POLICY_KEYS = (
     POLICY,
     *_DESCRIPTIVE,
     "version",
@@ -41,8 +41,8 @@ _POLICY = (
     "defaults",
     "controls",
 )
-_CONTROL = (*_DESCRIPTIVE, "mitigation", "when", "disable", "rules")
-_RULE = (
+CONTROL_KEYS = (*_DESCRIPTIVE, "mitigation", "when", "disable", "rules")
+RULE_KEYS = (
     *_DESCRIPTIVE,
     "level",
     "labels",
@@ -56,7 +56,7 @@ _RULE = (
     "with",
     "missing",
 )
-_CATALOGUE = (RULE, *(name for name in _RULE if name not in ("uses", "with", "disable")), "version", "inputs")
+CATALOGUE_KEYS = (RULE, *(name for name in RULE_KEYS if name not in ("uses", "with", "disable")), "version", "inputs")
 _OVERRIDES = ("level", "when", "labels", "name", "risk", "mitigation", "description", "help", "missing")
 """What a policy may say of a catalogue rule that it uses, beside ``with``."""
 
@@ -79,7 +79,7 @@ class NativeReader:
     def read(self, document: Any, given: Mapping[str, Any]) -> Policy:
         """The policy; it is to be used only when there was no problem."""
         reading = self._reading
-        found = reading.mapping(document, (), "the policy", _POLICY)
+        found = reading.mapping(document, (), "the policy", POLICY_KEYS)
         self._version(found.get(POLICY), POLICY, reading)
         found = self._bound(found, given, (), reading)
         defaults = reading.mapping(
@@ -122,7 +122,7 @@ class NativeReader:
 
     def _control(self, value: Any, path: Path, number: int) -> Control | None:
         reading = self._reading
-        found = reading.mapping(value, path, "a control", _CONTROL)
+        found = reading.mapping(value, path, "a control", CONTROL_KEYS)
         if not found or reading.flag(found.get("disable"), (*path, "disable"), "disable"):
             return None
         name = reading.text(found.get("name"), (*path, "name"), "name")
@@ -146,7 +146,7 @@ class NativeReader:
 
     def _rule(self, value: Any, path: Path, control: str, outer: When, number: int) -> Rule | None:
         reading = self._reading
-        found = reading.mapping(value, path, "a rule", _RULE)
+        found = reading.mapping(value, path, "a rule", RULE_KEYS)
         if not found or reading.flag(found.get("disable"), (*path, "disable"), "disable"):
             return None
         uses = found.get("uses")
@@ -168,7 +168,7 @@ class NativeReader:
                 f"the rule {rule.id!r} can never be reached: it is for the gate {', '.join(rule.when.gates)}, its "
                 f"control for {', '.join(outer.gates)}",
             )
-        if rule.when.targets and outer.targets and not {*rule.when.targets} & {*outer.targets}:
+        if _disjoint(rule.when.targets, outer.targets):
             reading.wrong(
                 (*path, "when"), f"the rule {rule.id!r} can never be reached: its control is for other targets"
             )
@@ -188,7 +188,7 @@ class NativeReader:
             return None
         reading = Reading(file, lines, outer.problems)
         before = len(outer.problems)
-        body = reading.mapping(document, (), "the rule", _CATALOGUE)
+        body = reading.mapping(document, (), "the rule", CATALOGUE_KEYS)
         self._version(body.get(RULE), RULE, reading)
         given = found.get("with") or {}
         if not isinstance(given, dict):
@@ -363,6 +363,14 @@ class NativeReader:
         if text in seen:
             reading.wrong(path, f"the {what} id {text!r} is used twice (also in line {seen[text]})", "give each its id")
         seen.setdefault(text, line)
+
+
+def _disjoint(one: Collection[str], other: Collection[str]) -> bool:
+    """Whether no target is both: a kind and a scheme (a model in git) never contradict each other."""
+    return any(
+        {*one} <= {*words} and {*other} <= {*words} and bool(one and other) and not {*one} & {*other}
+        for words in (KINDS, SCHEMES)
+    )
 
 
 def _slug(value: Any) -> str:

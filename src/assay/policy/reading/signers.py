@@ -19,6 +19,9 @@ from assay.policy.sources import Sources
 
 _KEYS = ("keys", "identities", "certificates")
 
+INLINE = "signer at line "
+"""How people are called who are named right where they are needed."""
+
 
 class Signers:
     """The groups of one policy, while it is read."""
@@ -64,7 +67,7 @@ class Signers:
             return (TRUSTED,)
         if isinstance(value, dict):
             members = self._members(value, path, reading)
-            name = place = f"signer at line {reading.line(path)}"
+            name = place = f"{INLINE}{reading.line(path)}"
             # Several may stand in one line, or in the same line of two files: none may take another's name.
             number = 1
             while name in self.groups and self.groups[name].members != members:
