@@ -151,10 +151,10 @@ def test_a_custom_level_never_looks_like_slsa() -> None:
 @pytest.mark.parametrize(
     ("target", "uri"),
     [
-        ("dir:/home/someone/models/bert", "pkg:generic/bert"),
+        ("dir:/home/somebody/models/bert", "pkg:generic/bert"),
         ("hf:org/bert@" + "a" * 40, "pkg:huggingface/org/bert@" + "a" * 40),
         ("git:https://github.com/Org/bert@" + "b" * 40, "pkg:github/org/bert@" + "b" * 40),
-        ("git:/home/someone/bert@" + "b" * 40, "pkg:generic/bert@" + "b" * 40),
+        ("git:/home/somebody/bert@" + "b" * 40, "pkg:generic/bert@" + "b" * 40),
         ("git:https://user:secret@git.example/bert.git@" + "b" * 40, None),
         ("git:git@git.example:org/bert.git", None),
     ],
@@ -197,20 +197,20 @@ def test_the_full_result() -> None:
 
 def test_the_full_result_is_bounded_and_names_no_folder() -> None:
     many = tuple(Violation("x" * 9000, details={"a": "y" * 9000}) for _ in range(5000))
-    lying = replace(used(), source="/home/someone/att/bom.json")
+    lying = replace(used(), source="/home/somebody/att/bom.json")
     made = decision(
         rule(
             "a",
             Verdict.FAIL,
-            reason="cyclonedx in /home/someone/att/bom.json does not hold",
+            reason="cyclonedx in /home/somebody/att/bom.json does not hold",
             violations=many,
             used=(lying,),
-            needs=(Need(Kind.CORRECT, "another /home/someone/att/bom.json"),),
-            notes=("/home/someone/att/bom.json is old",),
+            needs=(Need(Kind.CORRECT, "another /home/somebody/att/bom.json"),),
+            notes=("/home/somebody/att/bom.json is old",),
         ),
-        target="dir:/home/someone/bert",
-        evidence="/home/someone/store",
-        warnings=("/home/someone/att/x.json cannot be read; see https://h.example/a/b",),
+        target="dir:/home/somebody/bert",
+        evidence="/home/somebody/store",
+        warnings=("/home/somebody/att/x.json cannot be read; see https://h.example/a/b",),
     )
     _, predicate = attestations.result(made)
     text = json.dumps(predicate)
