@@ -168,7 +168,7 @@ HOSTILE = [
     "*b* _i_ ~~s~~ # h\n\n# heading\n- item\n1. one",
     "{0} {1} {{",
     "../../etc/passwd",
-    "/home/someone/secret/p.yml",
+    "/home/somebody/secret/p.yml",
     "$(reboot); `reboot` && 'x",
     "模型/权重" * 30,
     "e\u0301" * 40,
