@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -67,9 +68,17 @@ def examine(
             where = context() if context is not None else None
             policy = valint.read(document, lines, sources, entry, resolve=resolve, given=given or {}, context=where)
     except AssayError as error:
-        return None, [*problems, Problem(entry, 0, error.message, error.hint)]
+        return None, [*problems, _located(entry, error)]
     # The digest is over what was read, and reading is over only now.
     return replace(policy, reference=replace(policy.reference, sha256=sources.sha256())), problems
+
+
+def _located(entry: str, error: AssayError) -> Problem:
+    """An error as a problem of the file, with the line that its message may begin with."""
+    match = re.match(rf"{re.escape(entry)}:(?:(\d+):)? ?(.*)", error.message, re.DOTALL)
+    if match is None:
+        return Problem(entry, 0, error.message, error.hint)
+    return Problem(entry, int(match[1] or 0), match[2], error.hint)
 
 
 def is_policy(data: bytes, name: str) -> bool:
