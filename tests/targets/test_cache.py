@@ -257,16 +257,16 @@ def test_a_clock_that_was_set_is_noticed(tmp_path: Path) -> None:
     good = path.read_bytes()
     written, uptime = struct.unpack_from("<QQ", good)
     hour = 3600 * 10**9
-    from assay.targets.digest.cachefile import _key, _tag
+    from assay.targets.digest.cachefile import key, tag
 
     for moved in ((written + hour, uptime), (written - hour, uptime)):
         body = struct.pack("<QQ", *moved) + good[16:-32]
-        path.write_bytes(body + _tag(_key(folder), "scope", body))
+        path.write_bytes(body + tag(key(folder), "scope", body))
         with pytest.raises(Refused, match="clock"):
             load(folder, "scope")
     ago = uptime // 2
     body = struct.pack("<QQ", written - ago, uptime - ago) + good[16:-32]  # some time ago, as it should be
-    path.write_bytes(body + _tag(_key(folder), "scope", body))
+    path.write_bytes(body + tag(key(folder), "scope", body))
     assert load(folder, "scope") is not None
 
 

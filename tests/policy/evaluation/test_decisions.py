@@ -5,10 +5,10 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
-from policy_making import MODEL, NOW, case, decided, item, policy, verdict
 
 from assay.evidence.compare import Difference
 from assay.policy.verdict import Kind, Verdict
+from policy_making import MODEL, NOW, case, decided, item, policy, verdict
 
 SIGNED = "  - {id: signed, require: {evidence: model-signature}}\n"
 DATA = "ab" * 32
@@ -235,7 +235,8 @@ def test_levels() -> None:
 
 
 def test_an_expired_policy_accepts_nothing() -> None:
-    text = "assay-policy: 1\nid: old\nexpires: 2026-05-31\ncontrols:\n- {id: c, rules: [{id: r, require: {evidence: cyclonedx}}]}\n"
+    rule = "{id: r, require: {evidence: cyclonedx}}"
+    text = f"assay-policy: 1\nid: old\nexpires: 2026-05-31\ncontrols:\n- {{id: c, rules: [{rule}]}}\n"
     decision = decided(policy(text), case(item("cyclonedx")))
     assert (decision.verdict, decision.exit_code) == (Verdict.ERROR, 3)
     assert "expired" in decision.results[0].reason

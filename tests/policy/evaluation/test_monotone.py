@@ -7,10 +7,10 @@ from datetime import timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_making import MODEL, NOW, case, decided, item, policy
 
 from assay.evidence.compare import Difference
 from assay.policy.case import Item
+from policy_making import MODEL, NOW, case, decided, item, policy
 
 POLICY = policy("""\
 assay-policy: 1

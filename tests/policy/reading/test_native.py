@@ -1,20 +1,21 @@
 """Native policy files: what they become, and that everything wrong is told with its line and a suggestion."""
 
+# ruff: noqa: E501 - a policy in a line is easier to read than one in pieces
 from __future__ import annotations
 
 from datetime import timedelta
 
 import pytest
-from helpers import one_sentence
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from policy_making import nowhere, policy
 
 from assay.errors import AssayError, DocumentError
 from assay.policy.model import TRUSTED, When
 from assay.policy.reading import examine, load
 from assay.policy.sources import Packed, Sources
 from assay.policy.verdict import Level
+from helpers import one_sentence
+from policy_making import nowhere, policy
 
 WHOLE = """\
 assay-policy: 1

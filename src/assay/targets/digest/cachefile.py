@@ -134,7 +134,8 @@ def cache_folder() -> str:
     return folder
 
 
-def _read(path: str, *, private: bool = False) -> bytes | None:
+def read_own(path: str, *, private: bool = False) -> bytes | None:
+    """A file that nobody else may have written; None where there is none. Raises `Refused`."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
@@ -151,14 +152,14 @@ def _read(path: str, *, private: bool = False) -> bytes | None:
         return file.read(_LIMIT)
 
 
-def _key(folder: str) -> bytes:
+def key(folder: str) -> bytes:
     """The local key, made at first use."""
     path = os.path.join(folder, "key")
-    key = _read(path, private=True)
+    key = read_own(path, private=True)
     if key is None:
         with suppress(FileExistsError):  # another process was first: its key counts
             write_atomic(path, secrets.token_bytes(_KEY_BYTES), mode=0o600, exclusive=True)
-        key = _read(path, private=True)
+        key = read_own(path, private=True)
     if key is None or len(key) != _KEY_BYTES:
         raise Refused(f"{path!r} is not a key; delete it, and a new one is made")
     return key
@@ -169,7 +170,8 @@ def cache_path(folder: str, scope: str) -> str:
     return os.path.join(folder, hashlib.sha256(os.fsencode(scope)).hexdigest()[:40])
 
 
-def _tag(key: bytes, scope: str, body: memoryview | bytes) -> bytes:
+def tag(key: bytes, scope: str, body: memoryview | bytes) -> bytes:
+    """What authenticates a cache's body for one scope on this machine (HMAC-SHA256)."""
     mac = hmac.new(key, digestmod="sha256")
     # A home folder may be shared by machines, whose device and inode numbers mean different files.
     for part in (MAGIC, _first_line("/etc/machine-id"), os.fsencode(scope)):
@@ -182,12 +184,12 @@ def load(folder: str, scope: str) -> Rows | None:
     """The rows for ``scope``; None where there are none that can be used. Raises `Refused`."""
     path = cache_path(folder, scope)
     try:
-        data = _read(path)
+        data = read_own(path)
         if data is None:
             return None
         view = memoryview(data)
         if len(data) < DIGEST + _HEADER.size or not hmac.compare_digest(
-            _tag(_key(folder), scope, view[:-DIGEST]), view[-DIGEST:]
+            tag(key(folder), scope, view[:-DIGEST]), view[-DIGEST:]
         ):
             raise Refused(f"{path!r} was not written by this user on this machine, or is damaged")
     except OSError as error:
@@ -219,6 +221,6 @@ def save(folder: str, scope: str, rows: Rows) -> None:
     body = b"".join([header, rows.identities, rows.known, rows.sha256, rows.blake3, segments])
     path = cache_path(folder, scope)
     try:
-        write_atomic(path, body + _tag(_key(folder), scope, body), mode=0o600)
+        write_atomic(path, body + tag(key(folder), scope, body), mode=0o600)
     except OSError as error:
         raise Refused(f"{path!r} cannot be written: {error.strerror}") from None
