@@ -69,3 +69,12 @@ class MissingExtraError(AssayError):
             f"{what} needs the extra '{extra}'",
             hint=f"install it from assay's own folder: pip install '.[{extra}]', or all of requirements/all.txt",
         )
+
+
+class MissingLibraryError(AssayError):
+    """A library of the user's own that loads a format is needed for this input and is not installed."""
+
+    exit_code = 3
+
+    def __init__(self, what: str, library: str) -> None:
+        super().__init__(f"{what} needs {library}, which is not installed", hint=f"pip install {library}")

@@ -191,6 +191,11 @@ VALID: dict[str, Any] = {uri: predicates.builtins(document) for uri, (document, 
         "tiers": {"safe": 1},
         "files": [{"path": "a.safetensors", "tier": "safe", "digest": {"sha256": SHA}}],
     },
+    "https://assay.dev/scan-baseline/v0.1": {
+        "until": "2026-06-01T00:00:00Z",
+        "reason": "looked at by two people",
+        "accepted": [{"path": "a.pkl", "digest": {"sha256": SHA}, "rule": "pickle/unknown-global"}],
+    },
     "https://assay.dev/monitoring/v0.1": {
         "kind": "drift",
         "status": "ok",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from assay.api.describing import bom as bom
     from assay.api.keeping import open_store as open_store
     from assay.api.reporting import report as report
+    from assay.api.scanning import scan as scan
     from assay.api.signing import sign as sign
     from assay.api.verifying import verify as verify
 
@@ -24,11 +25,12 @@ _HOME = {
     "decide": "deciding",
     "open_store": "keeping",
     "report": "reporting",
+    "scan": "scanning",
     "sign": "signing",
     "verify": "verifying",
 }
 
-__all__ = ["attest", "bom", "decide", "open_store", "report", "sign", "verify"]
+__all__ = ["attest", "bom", "decide", "open_store", "report", "scan", "sign", "verify"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from assay.api.keeping import keep, store_path
 from assay.api.signers import SignWith, signer
@@ -13,7 +15,7 @@ from assay.config import Config, load
 from assay.evidence import predicates
 from assay.evidence.statement import Statement
 from assay.files import read_file
-from assay.targets.interface import Options
+from assay.targets.interface import Manifest, Options
 from assay.targets.registry import resolve
 
 
@@ -40,11 +42,16 @@ def attest(
 
     config = config if config is not None else load(None)
     now = now or datetime.now(UTC)
-    predicate_type, document = reports.from_report(predicate, read_file(predicate), type)
-    predicates.check(predicate_type, document)
+    data = read_file(predicate)
+    scan = _foreign_scan(predicate, data, type)
+    if scan is None:
+        predicate_type, document = reports.from_report(predicate, data, type)
+        predicates.check(predicate_type, document)
     secret, by = signer(signer_choice, config)
     with resolve(target, options) as thing:
         manifest = thing.manifest()
+        if scan is not None:
+            predicate_type, document = scan(manifest, now)
         said = described(
             thing, manifest, options, now=now, labels={**config.labels, **(labels or {})}, identify=identify
         )
@@ -64,3 +71,22 @@ def attest(
             store_path(directory, config),
             thing.facts.ignored,
         )
+
+
+def _foreign_scan(
+    path: str, data: bytes, type: str | None
+) -> Callable[[Manifest, datetime], tuple[str, dict[str, Any]]] | None:
+    """How another scanner's report becomes a `scan` of the target's very files; None when it is no such report."""
+    if type is None or predicates.predicate_type(type) != "https://assay.dev/scan/v0.1":
+        return None
+    from assay.collect.scan.models.reports import convert, foreign
+    from assay.evidence.predicates.scan import PREDICATE_TYPE
+
+    if not foreign(path, data):
+        return None
+
+    def make(manifest: Manifest, now: datetime) -> tuple[str, dict[str, Any]]:
+        found = convert(os.path.basename(path), data, manifest, now.replace(microsecond=0))
+        return PREDICATE_TYPE, predicates.builtins(found)
+
+    return make

@@ -142,7 +142,7 @@ def verify(
                     sha256=require_sha256 or config.require_sha256,
                     signatures=evidence.signatures,
                 )
-                keep = _keep(options.paths)
+                keep = selected(options.paths)
                 with contextlib.closing(reader):
                     findings = decide(
                         reader, evidence.candidates, expected, now, keep=keep, strict=strict, lookup=evidence.lookup
@@ -159,7 +159,8 @@ def verify(
         )
 
 
-def _keep(paths: tuple[str, ...]) -> Callable[[str], bool] | None:
+def selected(paths: tuple[str, ...]) -> Callable[[str], bool] | None:
+    """Whether a name is in the selected part; None for the whole."""
     if not paths:
         return None
     from assay.targets.ignore import Selection

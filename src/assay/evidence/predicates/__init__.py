@@ -44,6 +44,7 @@ KNOWN: dict[str, tuple[str, str]] = {
     "https://assay.dev/generic/v0.1": ("generic", "Generic"),
     "https://assay.dev/monitoring/v0.1": ("monitoring", "Monitoring"),
     "https://assay.dev/scan/v0.1": ("scan", "Scan"),
+    "https://assay.dev/scan-baseline/v0.1": ("scan_baseline", "ScanBaseline"),
     "https://assay.dev/verdict/v0.1": ("verdict", "Verdict"),
 }
 """Predicate type to (module of this package, class)."""
@@ -62,6 +63,7 @@ SHORT: dict[str, str] = {
     "sarif": "http://docs.oasis-open.org/sarif/sarif/2.1.0",
     "scai": "https://in-toto.io/attestation/scai/v0.3",
     "scan": "https://assay.dev/scan/v0.1",
+    "scan-baseline": "https://assay.dev/scan-baseline/v0.1",
     "slsaprovenance": "https://slsa.dev/provenance/v1",
     "spdx": "https://spdx.dev/Document/v3",
     "spdx2": "https://spdx.dev/Document/v2.3",

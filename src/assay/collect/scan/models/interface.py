@@ -103,6 +103,16 @@ class Scan(Protocol):
         """
         ...
 
+    def charge(self, size: int, cost: int = 1) -> None:
+        """Pay for ``size`` bytes that were unpacked, ``cost`` times as much where the method is slow. Raises
+        `assay.errors.DocumentError` when the budget is spent.
+        """
+        ...
+
+    def count(self) -> None:
+        """Pay for a member that is not handed on to `inner`. Raises `assay.errors.DocumentError` at the limit."""
+        ...
+
     def pickle(self, file: BinaryIO, size: int, *, exact: bool, encoding: str = "ASCII") -> Iterator[Finding]:
         """Run the pickle at the file's position through the engine; leaves the position at its end. ``exact`` is for
         readers that never read beyond what they need (BytesIO, zip members, joblib).
@@ -113,8 +123,10 @@ class Scan(Protocol):
 class Rules(Protocol):
     """Which names may be used, and what the others are."""
 
-    digest: str
-    """Hex SHA-256 over all lists."""
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 over all lists."""
+        ...
 
     def judge(self, module: str, name: str, use: str) -> tuple[Tier, str]:
         """The tier of a global and the rule that says so. ``use`` is ``reference``, ``call``, ``new`` (a class that is

@@ -1,0 +1,242 @@
+"""Tar archives (v7, ustar, GNU, pax), uncompressed: every member by content, links and names that lead out.
+
+Python's tarfile stops silently at the first header that is broken; other readers go on. Here whatever looks like a
+member is scanned, and what lies behind the archive's end is said.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from assay.collect.scan.models.formats.telling import APPENDED, HIDING, SUPPLY, hand_on, leads_out, shown, tell
+from assay.collect.scan.models.formats.views import part
+from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
+from assay.errors import DocumentError
+
+BLOCK = 512
+_MAX_EXTENDED = 1 << 20
+_ZEROS = bytes(BLOCK)
+_RECORD = re.compile(rb"(\d{1,10}) ([^=\n]{1,200})=")
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One member."""
+
+    name: str
+    kind: bytes
+    """The type flag: ``0`` file, ``1`` hard link, ``2`` symbolic link, ``5`` folder, …"""
+    start: int
+    """Offset of its data."""
+    size: int
+    """Bytes of data in the archive."""
+    target: str
+    """What a link leads to."""
+
+
+@dataclass(slots=True)
+class Walk:
+    """Where a walk over an archive has come to."""
+
+    ends: int = 0
+    """Offset behind the blocks of zeros that end the archive, or where it stops being one."""
+    problem: str | None = None
+    """Why it could not be read to its end."""
+
+
+def is_tar(head: bytes) -> bool:
+    """Whether the bytes begin with a header whose checksum is right; that is all that tarfile asks for."""
+    return len(head) >= BLOCK and head[0] != 0 and _checked(head[:BLOCK])
+
+
+def walk(file: BinaryIO, size: int, limit: int, state: Walk) -> Iterator[Member]:
+    """The members in order, at most ``limit``; ``state`` tells how it ended. Raises `DocumentError` at the limit."""
+    at, count = 0, 0
+    name = target = wide = None
+    general: dict[bytes, bytes] = {}
+    while True:
+        file.seek(at)
+        block = file.read(BLOCK)
+        state.ends = at
+        if len(block) < BLOCK:
+            state.problem = "it ends in the middle of a block" if block or at > size else None
+            state.ends = min(at, size)
+            return
+        if block == _ZEROS:
+            state.ends = _behind_zeros(file, at, size)
+            return
+        if not _checked(block):
+            state.problem = f"the header at byte {at:,} is broken"
+            return
+        length, kind = _number(block[124:136]), block[156:157]
+        if length is None or length < 0:
+            state.problem = f"the size in the header at byte {at:,} is broken"
+            return
+        start = at + BLOCK
+        if kind in (b"x", b"X", b"g", b"L", b"K"):
+            data = _extended(file, start, length)
+            if kind in (b"L", b"K"):
+                text = _text(data)
+                name, target = (text, target) if kind == b"L" else (name, text)
+            else:
+                records = dict(_records(data))
+                if kind == b"g":
+                    general |= records
+                name = _text(records[b"path"]) if b"path" in records else name
+                target = _text(records[b"linkpath"]) if b"linkpath" in records else target
+                wide = _decimal(records.get(b"size")) if b"size" in records else wide
+            at = start + -(-length // BLOCK) * BLOCK
+            continue
+        count += 1
+        if count > limit:
+            raise DocumentError(f"there are more than {limit:,} members")
+        if wide is None and b"size" in general:
+            wide = _decimal(general[b"size"])
+        held = length if wide is None else wide
+        empty = kind in (b"1", b"2", b"3", b"4", b"5", b"6") and wide is None
+        held = 0 if empty else held
+        yield Member(
+            name or (_text(general[b"path"]) if b"path" in general else _name(block)),
+            kind,
+            start,
+            min(held, size - start),
+            target or _text(block[157:257]),
+        )
+        if held > size - start:
+            state.ends, state.problem = size, "its last member goes on beyond the file's end"
+            return
+        name = target = wide = None
+        at = start + -(-held // BLOCK) * BLOCK
+
+
+class TarScanner:
+    """Any tar archive."""
+
+    name = "tar"
+
+    def recognises(self, head: bytes, tail: bytes, file: BinaryIO, size: int, path: str) -> bool:
+        """By the checksum of the first header."""
+        return is_tar(head)
+
+    def findings(self, file: BinaryIO, size: int, scan: Scan) -> Iterator[Finding]:
+        """What is wrong with the archive, and what is in it."""
+        state = Walk()
+        seen: set[str] = set()
+        for item in walk(file, size, scan.limits.members, state):
+            yield from _about(item, seen, scan)
+            if item.size and item.kind not in (b"2", b"5"):
+                yield from scan.inner(part(file, item.start, item.size), item.name, item.size)
+        if state.problem:
+            yield tell(
+                scan, "tar/broken", Tier.UNREADABLE, Severity.HIGH, state.problem, offset=state.ends, atlas=SUPPLY
+            )
+        if state.ends < size:
+            yield tell(
+                scan, "tar/appended", Tier.UNKNOWN, Severity.MEDIUM,
+                f"{size - state.ends:,} bytes follow the end of the archive", offset=state.ends, atlas=HIDING,
+            )  # fmt: skip
+            yield from hand_on(file, state.ends, size, APPENDED, scan)
+
+
+def _about(item: Member, seen: set[str], scan: Scan) -> Iterator[Finding]:
+    where = shown(item.name, 200)
+    if why := leads_out(item.name):
+        yield tell(
+            scan, "tar/path", Tier.MALICIOUS, Severity.HIGH,
+            f"{where}: its name {why}: unpacking writes elsewhere", atlas=SUPPLY,
+        )  # fmt: skip
+    if item.kind in (b"1", b"2") and (why := leads_out(item.target)):
+        inside = item.kind == b"2" and why == "leads out of the folder" and _stays(item.name, item.target)
+        if not inside:
+            yield tell(
+                scan, "tar/link", Tier.MALICIOUS, Severity.HIGH,
+                f"{where}: it is a link, and its target {shown(item.target, 200)} {why}", atlas=SUPPLY,
+            )  # fmt: skip
+    if item.kind in (b"3", b"4", b"6"):
+        yield tell(scan, "tar/device", Tier.UNKNOWN, Severity.HIGH, f"{where}: it is a device or a pipe", atlas=SUPPLY)
+    elif item.kind == b"S":
+        yield tell(
+            scan, "tar/sparse", Tier.UNREADABLE, Severity.MEDIUM,
+            f"{where}: it is a sparse file: what is unpacked is not what is here", atlas=SUPPLY,
+        )  # fmt: skip
+    if item.kind != b"5" and item.name in seen:
+        yield tell(
+            scan, "tar/duplicate", Tier.UNKNOWN, Severity.MEDIUM,
+            f"{where}: its name is there twice: some loaders read the first and some the last", atlas=SUPPLY,
+        )  # fmt: skip
+    seen.add(item.name)
+
+
+def _stays(name: str, target: str) -> bool:
+    """Whether a relative link stays inside the archive."""
+    depth = name.strip("/").removeprefix("./").count("/")
+    for step in target.split("/"):
+        depth += -1 if step == ".." else 0 if step in ("", ".") else 1
+        if depth < 0:
+            return False
+    return True
+
+
+def _checked(block: bytes) -> bool:
+    stated = _number(block[148:156])
+    if stated is None:
+        return False
+    plain = sum(block[:148]) + 256 + sum(block[156:])
+    return stated in (plain, plain - 256 * (sum(byte > 127 for byte in block[:148] + block[156:])))
+
+
+def _number(field: bytes) -> int | None:
+    """Octal, or base 256 where the first bit is set; None where it is neither."""
+    if field[0] in (0x80, 0xFF):
+        value = int.from_bytes(field[1:], "big")
+        return value if field[0] == 0x80 else value - (1 << 8 * (len(field) - 1))
+    text = field.split(b"\0")[0].strip()
+    try:
+        return int(text or b"0", 8)
+    except ValueError:
+        return None
+
+
+def _decimal(text: bytes | None) -> int | None:
+    return int(text) if text and len(text) <= 20 and text.isdigit() else None
+
+
+def _name(block: bytes) -> str:
+    name = _text(block[:100])
+    prefix = _text(block[345:500]) if block[257:262] == b"ustar" and block[263:265] != b" \0" else ""
+    return f"{prefix}/{name}" if prefix else name
+
+
+def _text(data: bytes) -> str:
+    return data.split(b"\0")[0].decode("utf-8", "replace")
+
+
+def _extended(file: BinaryIO, start: int, length: int) -> bytes:
+    if length > _MAX_EXTENDED:
+        raise DocumentError(f"an extended header has {length:,} bytes")
+    file.seek(start)
+    return file.read(length)
+
+
+def _records(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = 0
+    while match := _RECORD.match(data, at):
+        length = int(match[1])
+        if length < match.end() - at or at + length > len(data) or length == 0:
+            return
+        yield match[2], data[match.end() : at + length - 1]
+        at += length
+
+
+def _behind_zeros(file: BinaryIO, at: int, size: int) -> int:
+    """Offset behind the zeros that fill an archive up."""
+    file.seek(at)
+    while data := file.read(64 * 1024):
+        rest = data.lstrip(b"\0")
+        if rest:
+            return at + len(data) - len(rest)
+        at += len(data)
+    return size

@@ -1,0 +1,232 @@
+"""The scan of one pickle: runs its program without resolving anything, and says what it would do.
+
+Where loaders that read differently would run different programs, all of them are run. Whatever stops a run is a fact,
+and a program that was not read to its STOP is never clean. Runs in a process with limits (`scan.models.worker`): a
+program may still exhaust or crash its machine.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import BinaryIO
+
+from assay.collect.scan.models.interface import Finding, Limits, Rules
+from assay.collect.scan.models.pickle import judging, machine, nested
+from assay.collect.scan.models.pickle.arrays import NeedExactError
+from assay.collect.scan.models.pickle.machine import Run, Settings
+from assay.collect.scan.models.pickle.program import Blob, Flag, Nested, Program, Use
+from assay.collect.scan.models.pickle.reader import BufferedFile, PeekReader, Reader, WholeFile
+from assay.collect.scan.models.pickle.trace import Event, trace
+
+DEPTH = 4
+"""Byte strings within byte strings that are looked into."""
+
+INSIDE = 64
+"""Programs inside byte strings of one file that are run."""
+
+FOLLOWING = 8
+"""Programs behind one another in one byte string, as in a tensor that torch put there."""
+
+
+def run_pickle(
+    file: BinaryIO, size: int, *, exact: bool, encoding: str, rules: Rules, limits: Limits
+) -> Iterator[Finding]:
+    """As `interface.Scan.pickle`; ``size`` is the file's."""
+    program = run(file, size, exact=exact, encoding=encoding, limits=limits)
+    if next(judging.judge(program, rules), None) is None:
+        return
+    after = file.tell()
+    yield from judging.judge(located(file, program), rules)
+    file.seek(after)
+
+
+def located(file: BinaryIO, program: Program) -> Program:
+    """The program with the offsets of its uses and flags, as far as a walk over its opcodes finds them."""
+    if program.abort is None:
+        walked = trace(file, program.start, program.end, stop=program.end, gaps=_gaps(program))
+        first: dict[tuple[str, str, str], int] = {}
+        for event in walked.events:
+            first.setdefault((event.use, event.module, event.name), event.offset)
+            first.setdefault((event.use, "", ""), event.offset)
+        uses = tuple(replace(use, offset=first.get((use.use, use.module, use.name))) for use in program.uses)
+        flags = tuple(
+            replace(flag, offset=first.get((flag.rule, "", ""))) if flag.offset is None else flag
+            for flag in program.flags
+        )
+        program = replace(program, uses=uses, flags=flags)
+    return program
+
+
+def _gaps(program: Program) -> dict[int, int]:
+    return {blob.offset: blob.length for blob in program.arrays}
+
+
+def run(
+    file: BinaryIO, size: int, *, exact: bool = True, encoding: str = "ASCII", limits: Limits | None = None
+) -> Program:
+    """The facts about the program at the file's position, which is left at its end.
+
+    ``exact`` says that its loader never reads beyond what it needs; every way is tried where it makes a difference.
+    Raises what reading the file raises, and `MemoryError` never: a limit is a reason why the program is incomplete.
+    """
+    del exact, limits  # all ways of reading are compared, and limits are the process's own
+    return _Engine(file, size, encoding, [INSIDE]).program(0)
+
+
+class _Engine:
+    def __init__(self, file: BinaryIO, size: int, encoding: str, left: list[int]) -> None:
+        self._file = file
+        self._size = size
+        self._settings = Settings(encoding)
+        self._left = left
+
+    def program(self, depth: int) -> Program:
+        start = self._file.tell()
+        head = self._file.read(16)
+        done, others = self._runs(start, framed=head[:1] == b"\x80" and head[2:3] == b"\x95")
+        flags = list(done.recorder.flags.values())
+        end = done.end if done.abort is None else self._size
+        if done.reader.irregular:
+            flags.append(Flag("frame-straddled", "an argument reaches over the end of a frame", None))
+        if done.tail:
+            flags.append(Flag("behind-stop", "a frame goes on behind the STOP in it", None))
+        uses = dict(done.recorder.uses)
+        for other in others:
+            if other.facts != done.facts:
+                flags.append(Flag("read-modes", _difference(done, other), None))
+            for key, use in other.recorder.uses.items():
+                uses.setdefault(key, use)
+            flags += [flag for key, flag in other.recorder.flags.items() if key not in done.recorder.flags]
+        found = [Use(module, name, how, use.count, None, use.text) for (module, name, how), use in uses.items()]
+        resolved = bool(done.recorder.resolved)
+        walked: list[Event] = []
+        if done.abort is not None or resolved:
+            stop = end if done.abort is None else self._size
+            seen = trace(self._file, start, stop, stop=stop, gaps=dict(done.gaps))
+            resolved = resolved and not seen.kept
+            walked = seen.events if done.abort is not None else []
+            first = {(event.module, event.name, event.use): event.offset for event in reversed(walked)}
+            found = [replace(use, offset=first.get((use.module, use.name, use.use))) for use in found]
+        computed = done.abort is not None and any(text in done.abort for text in _STOPPED)
+        known = {(use.module, use.name, use.use) for use in found}
+        for event in walked:
+            key = (event.module, event.name, event.use)
+            if event.use in _USES and key not in known:
+                known.add(key)
+                found.append(Use(event.module, event.name, event.use, 1, event.offset, event.text))
+            elif (event.use == "global-changed" or (computed and event.use in _COMPUTED)) and len(flags) < 1000:
+                flags.append(Flag(event.use, event.text, event.offset))
+        program = Program(
+            uses=tuple(found),
+            flags=tuple(flags),
+            persistent=tuple(done.recorder.persistent),
+            blobs=tuple(done.reader.blobs),
+            arrays=tuple(Blob(at, length) for at, length in done.gaps.items()),
+            nested=(),
+            start=start,
+            end=end,
+            complete=done.abort is None,
+            abort=done.abort,
+            protocol=head[1] if head[:1] == b"\x80" and len(head) > 1 else 0,
+            resolved=resolved,
+        )
+        program = replace(program, nested=tuple(self._nested(program, done, depth)))
+        self._file.seek(end)
+        return program
+
+    def _runs(self, start: int, *, framed: bool) -> tuple[Run, list[Run]]:
+        """The run that counts, and those that have to be compared with it."""
+        done = None
+        if not framed:
+            try:
+                done = self._run(PeekReader, start)
+            except NeedExactError:
+                done = None
+        if done is None or (isinstance(done.reader, PeekReader) and done.reader.frames):
+            done = self._run(Reader, start)
+        if not done.reader.irregular:
+            return done, []
+        others = []
+        for kind in (BufferedFile, WholeFile):
+            try:
+                others.append(self._run(kind, start))
+            except NeedExactError:
+                continue  # joblib's own unpickler reads in one way only
+        return done, others
+
+    def _run(self, kind: type[Reader], start: int) -> Run:
+        self._file.seek(start)
+        done = machine.run(kind, self._file, self._size, self._settings)
+        if (
+            done.abort is not None
+            and done.abort.startswith("UnicodeDecodeError")
+            and self._settings.encoding != "latin1"
+        ):
+            # Strings of Python 2: there are loaders that are told their encoding. latin1 never fails.
+            self._settings = Settings("latin1")
+            self._file.seek(start)
+            done = machine.run(kind, self._file, self._size, self._settings)
+        return done
+
+    def _nested(self, program: Program, done: Run, depth: int) -> Iterator[Nested]:
+        """Programs in byte strings, as deep as `DEPTH`."""
+        if depth >= DEPTH:
+            return
+        for place in nested.places(self._file, program.start, program.end, program.blobs, program.arrays):
+            if self._left[0] <= 0:
+                return
+            for inner in self._inside(self._file, place.offset, place.offset + place.length, depth):
+                yield Nested(place.offset, inner)
+        for data in done.recorder.made[:1000]:
+            if data.startswith(nested.HEADS) or nested.TEXT.match(data):
+                for inner in self._inside(io.BytesIO(data), 0, len(data), depth):
+                    yield Nested(None, inner)
+
+    def _inside(self, file: BinaryIO, start: int, end: int, depth: int) -> Iterator[Program]:
+        file.seek(start)
+        if file.read(4) == nested.ZIP:
+            yield _archive(start, end)
+            return
+        at = start
+        for _ in range(FOLLOWING):
+            if self._left[0] <= 0 or at >= end:
+                return
+            self._left[0] -= 1
+            file.seek(at)
+            program = _Engine(file, end, self._settings.encoding, self._left).program(depth + 1)
+            acts = any(use.use != "reference" for use in program.uses)
+            if not program.complete and not (acts and _plausible(program)):
+                return
+            if program.uses or program.flags or program.nested:
+                yield program
+            if program.end <= at:
+                return
+            at = program.end
+
+
+_STOPPED = ("STACK_GLOBAL requires", "argument list must be", "args argument must be", "class argument must be")
+"""What the machine says where a stub stands for what the real one would have got. Anything else is broken data."""
+
+_USES = frozenset(("reference", "call", "new", "build"))
+_COMPUTED = frozenset(("computed-name", "computed-class", "computed-arguments", "result-called", "extension"))
+
+
+def _plausible(program: Program) -> bool:
+    return all(use.module.replace(".", "_").isidentifier() for use in program.uses)
+
+
+def _archive(start: int, end: int) -> Program:
+    flag = Flag("archive-inside", f"{end - start:,} bytes", start)
+    return Program((), (flag,), (), (), (), (), start, end, True, None, 0, False)
+
+
+def _difference(one: Run, other: Run) -> str:
+    mine, its = set(one.recorder.uses), set(other.recorder.uses)
+    names = sorted({f"{module}.{name}" for module, name, _ in mine ^ its})
+    if names:
+        return "only some loaders use " + ", ".join(names[:5])
+    return (
+        "only some loaders read it to its end" if (one.abort is None) != (other.abort is None) else "in its structure"
+    )

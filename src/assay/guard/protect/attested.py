@@ -1,0 +1,152 @@
+"""Which files a process may run: the attested environment's, by digest; the interpreter's own; the user's.
+
+A module's bytes count, not its name or time stamps. Paths are resolved first, so that a link cannot lend its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import site
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from assay.errors import RejectedError
+from assay.targets.interface import DIGEST, Manifest
+from assay.targets.names import shown
+
+_INSTALLED = re.compile("/(site|dist)-packages/")
+_LIBRARY = re.compile(r"\.(so|dylib)(\.[0-9.]+)?$|\.so\.")
+
+
+class NotAttestedError(RejectedError, ImportError):
+    """A module or shared object is not in the attested bill of materials, and is not imported."""
+
+
+@dataclass(slots=True)
+class Attested:
+    """What may be imported. Holds no file open."""
+
+    files: Mapping[str, frozenset[bytes]]
+    """Path beneath site-packages to the SHA-256 digests that are attested for it."""
+    sites: tuple[str, ...]
+    """Resolved folders with installed distributions."""
+    given: tuple[str, ...]
+    """Resolved folders that are taken as given: the user's own code, assay itself."""
+    library: tuple[str, ...]
+    """Resolved folders of the interpreter's own library, taken as given but for what others install into it."""
+    single: frozenset[str] = frozenset()
+    """Resolved files that are taken as given."""
+    _companions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def check(self, path: str, data: bytes | None = None) -> None:
+        """Raise `NotAttestedError` unless the file ``path`` (or ``data`` as its bytes) may run."""
+        real = os.path.realpath(path)
+        if real in self.single:
+            return
+        relative = self._within(real)
+        if relative is None:
+            if real.startswith(self.given):
+                return
+            if real.startswith(self.library) and not _INSTALLED.search(real):
+                return
+            raise NotAttestedError(
+                f"{shown(real)} is not imported: it lies outside of the attested environment",
+                hint="name the folder of your own code with code=..., or --code DIR",
+            )
+        wanted = self.files.get(relative)
+        if wanted is None:
+            raise NotAttestedError(
+                f"{shown(relative)} is not imported: the attested bill of materials does not list it",
+                hint="if it belongs there, make new evidence: assay bom env: -o attest",
+            )
+        if (_digest(real) if data is None else hashlib.sha256(data).digest()) not in wanted:
+            raise NotAttestedError(
+                f"{shown(relative)} is not imported: its bytes are not the attested ones",
+                hint="reinstall the package, or make new evidence if the change is yours: assay bom env: -o attest",
+            )
+
+    def check_library(self, path: str) -> None:
+        """`check` for a shared object, and for those of its distribution, which the dynamic linker may load with it."""
+        self.check(path)
+        relative = self._within(os.path.realpath(path))
+        if relative is None:
+            return
+        top = relative.partition("/")[0]
+        for name in self._companions_of(top):
+            for folder in self.sites:
+                full = os.path.join(folder, name)
+                if os.path.exists(full):
+                    self.check(full)
+        self._companions[top] = ()
+
+    def _companions_of(self, top: str) -> tuple[str, ...]:
+        """Shared objects in a package's folder and in the folder of libraries beside it; each is looked at once."""
+        if top not in self._companions:
+            starts = (top + "/", top + ".libs/")
+            self._companions[top] = tuple(
+                name for name in self.files if name.startswith(starts) and _LIBRARY.search(name)
+            )
+        return self._companions[top]
+
+    def _within(self, real: str) -> str | None:
+        for folder in self.sites:
+            if real.startswith(folder):
+                return real[len(folder) :]
+        return None
+
+
+def attested(manifest: Manifest | None, code: Sequence[str] = (), files: Sequence[str] = ()) -> Attested:
+    """What may be imported: the files of an environment's attested manifest, and what is taken as given.
+
+    ``code`` are folders of the user's own code, ``files`` single ones. Without a manifest nothing of site-packages is
+    attested.
+    """
+    found: dict[str, set[bytes]] = {}
+    sites = tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in _sites())
+    for i, name in enumerate(manifest.names if manifest is not None else ()):
+        assert manifest is not None
+        digest = manifest.sha256[i * DIGEST : (i + 1) * DIGEST]
+        found.setdefault(_relative(name), set()).add(digest)
+    import assay
+
+    given = list(code)
+    own = os.path.dirname(os.path.abspath(assay.__file__))
+    if not os.path.realpath(own).startswith(sites):
+        given.append(own)  # a development checkout; installed, it is attested like everything else
+    return Attested(
+        {name: frozenset(digests) for name, digests in found.items()},
+        sites,
+        tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in given),
+        tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in _library()),
+        frozenset(os.path.realpath(path) for path in files),
+    )
+
+
+def _sites() -> list[str]:
+    return [*site.getsitepackages(), site.getusersitepackages()]
+
+
+def _library() -> list[str]:
+    """The standard library of the interpreter itself: a virtual environment has a folder for one, and none in it."""
+    base = {"base": sys.base_prefix, "platbase": sys.base_exec_prefix, "installed_base": sys.base_prefix}
+    base["installed_platbase"] = sys.base_exec_prefix
+    return [sysconfig.get_path(name, vars=base) for name in ("stdlib", "platstdlib")]
+
+
+def _relative(name: str) -> str:
+    """From a resource's name in an ``env:`` manifest to the path beneath its site-packages."""
+    rest = name.partition("/")[2]
+    found = re.match(r"(?:local/)?lib(?:64)?/python3(?:\.\d+)?/(?:site|dist)-packages/(.*)", rest, re.DOTALL)
+    return found[1] if found else rest
+
+
+def _digest(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError as error:
+        raise NotAttestedError(f"{shown(path)} is not imported: it cannot be read ({error.strerror})") from None
