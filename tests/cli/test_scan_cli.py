@@ -36,7 +36,7 @@ SAFE = pickle.dumps({"layers": list(range(20))})
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setitem(COMMANDS, "scan", "code in models")
+    assert "scan" in COMMANDS
     monkeypatch.chdir(tmp_path)
     model = tmp_path / "model"
     model.mkdir()

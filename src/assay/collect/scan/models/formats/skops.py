@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from assay.collect.scan.models.formats.telling import EXECUTION, SUPPLY, read_json, shown, tell, tell_twice
-from assay.collect.scan.models.formats.zip_reading import Archive
+from assay.collect.scan.models.formats.zip_entries import Archive
 from assay.collect.scan.models.formats.zips import is_zip, member
 from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
 from assay.errors import DocumentError
@@ -24,6 +24,9 @@ _USES = {
     "ReduceNode": "call", "TreeNode": "call", "SGDNode": "call", "LossNode": "call", "PartialNode": "call",
     "OperatorFuncNode": "call", "QuantileForestNode": "call", "DatetimeNode": "call",
 }  # fmt: skip
+_NAMED = {"TypeNode": ("__class__", "__module__"), "FunctionNode": ("function", "module_path")}
+"""Nodes that name what they stand for in their content, and under which keys."""
+
 _VALUES = frozenset(
     (
         "DictNode", "DefaultDictNode", "OrderedDictNode", "ListNode", "SetNode", "TupleNode", "SliceNode", "JsonNode",
@@ -79,6 +82,12 @@ def _nodes(schema: dict[str, Any], scan: Scan) -> Iterator[Finding]:
         if looked > _MAX_NODES:
             raise DocumentError(f"schema.json has more than {_MAX_NODES:,} nodes")
         if isinstance(part, dict):
+            content = part.get("content")
+            if part.get("__loader__") in _NAMED and isinstance(content, dict):
+                # Its own class is always type or function; what it stands for is named in its content.
+                name, module = (content.get(key) for key in _NAMED[part["__loader__"]])
+                yield from _node({**part, "__class__": name, "__module__": module}, scan, told)
+                continue
             if "__loader__" in part or "__class__" in part:
                 yield from _node(part, scan, told)
             waiting.extend(value for value in part.values() if isinstance(value, dict | list))
@@ -127,9 +136,14 @@ def _method(node: dict[str, Any], module: str, name: str, scan: Scan) -> Iterato
     function, owner = held.get("func"), held.get("obj")
     owner = owner if isinstance(owner, dict) else {}
     odd = not isinstance(function, str) or not function.isidentifier() or function.startswith("__")
-    other = owner.get("__module__") not in (None, module) or owner.get("__class__") not in (None, name)
+    belongs = str(owner.get("__module__", module)).split(".")[0]
+    other = belongs not in (module.split(".")[0], "builtins")
     if odd or other:
-        why = f"reaches for {shown(function, 60)!r}" if odd else "claims another class than its object has"
+        why = (
+            f"reaches for {shown(function, 60)!r}"
+            if odd
+            else f"claims to be of another library than its object, {shown(belongs, 60)}"
+        )
         yield tell(
             scan, "skops/method", Tier.MALICIOUS, Severity.CRITICAL,
             f"a method node of {shown(module, 60)}.{shown(name, 60)} {why} (CVE-2025-54413)",

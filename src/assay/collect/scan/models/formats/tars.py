@@ -118,8 +118,8 @@ class TarScanner:
     name = "tar"
 
     def recognises(self, head: bytes, tail: bytes, file: BinaryIO, size: int, path: str) -> bool:
-        """By the checksum of the first header."""
-        return is_tar(head)
+        """By the checksum of the first header, or by its mark where that is broken."""
+        return is_tar(head) or head[257:262] == b"ustar"
 
     def findings(self, file: BinaryIO, size: int, scan: Scan) -> Iterator[Finding]:
         """What is wrong with the archive, and what is in it."""
@@ -133,7 +133,7 @@ class TarScanner:
             yield tell(
                 scan, "tar/broken", Tier.UNREADABLE, Severity.HIGH, state.problem, offset=state.ends, atlas=SUPPLY
             )
-        if state.ends < size:
+        if 0 < state.ends < size:
             yield tell(
                 scan, "tar/appended", Tier.UNKNOWN, Severity.MEDIUM,
                 f"{size - state.ends:,} bytes follow the end of the archive", offset=state.ends, atlas=HIDING,

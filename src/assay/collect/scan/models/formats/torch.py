@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from assay.collect.scan.models.formats.telling import EXECUTION, SUPPLY, shown, tell
 from assay.collect.scan.models.formats.torchscript import source_findings
-from assay.collect.scan.models.formats.zip_reading import Archive, Entry
+from assay.collect.scan.models.formats.zip_entries import Archive, Entry
 from assay.collect.scan.models.formats.zips import is_zip, member
 from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
 from assay.errors import DocumentError

@@ -8,18 +8,17 @@ directory is right. So nothing is chosen here: whatever one of them could read i
 from __future__ import annotations
 
 import struct
-from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from assay.collect.scan.models.formats.zip_entries import LOCAL, WIDE, Archive, Entry, local, name_of, widened
+from assay.collect.scan.models.formats.zip_layout import check_layout
 from assay.collect.scan.models.interface import Severity, Tier
 from assay.errors import DocumentError
 
 END = b"PK\x05\x06"
 CENTRAL = b"PK\x01\x02"
-LOCAL = b"PK\x03\x04"
-DESCRIPTOR = b"PK\x07\x08"
 
 REFUSED = 0x2061
 """Flags on which readers give up: encryption of three kinds, and patched data."""
@@ -31,86 +30,7 @@ _END64 = b"PK\x06\x06"
 _LOCATOR = b"PK\x06\x07"
 _TAIL = 22 + 65535
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
-_LOCAL = struct.Struct("<4s5H3L2H")
-_MAX32 = 0xFFFFFFFF
-_MAX_DESCRIPTOR = 24
 _VERSION = 63  # the newest that zipfile reads
-_MAX_VIEWS = 6
-_METHODS = frozenset((0, 8, 9, 12, 14, 93, 95, 98, 99))
-_MAX_GAP = 64 << 20
-_MAX_GAPS = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """Something that readers of the archive do not agree about, or that keeps one from reading it."""
-
-    rule: str
-    tier: Tier
-    severity: Severity
-    message: str
-    member: str | None = None
-    offset: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One way in which one reader sees one member."""
-
-    name: str
-    """As Python's zipfile decodes it, up to a NUL."""
-    method: int
-    """0 stored, 8 deflated, …"""
-    flags: int
-    crc: int
-    packed: int
-    """Bytes in the archive."""
-    size: int
-    """Bytes when unpacked, as claimed."""
-    header: int
-    """Offset of the local header in the file."""
-    start: int = 0
-    """Offset of its data in the file."""
-    listed: bool = True
-    """In a directory; False for what only a local header knows."""
-    attributes: int = 0
-    """External attributes, which on Unix say what kind of file it is."""
-
-    @property
-    def end(self) -> int:
-        """Offset behind its data."""
-        return self.start + self.packed
-
-    @property
-    def link(self) -> bool:
-        """A symbolic link."""
-        return self.attributes >> 28 == 0xA
-
-
-@dataclass(slots=True)
-class Archive:
-    """What is in a zip archive."""
-
-    entries: list[Entry] = field(default_factory=list)
-    """All views of all members, in the order of the directories."""
-    problems: list[Problem] = field(default_factory=list)
-    comment: bytes = b""
-    ends: int = 0
-    """Offset behind its last byte."""
-    directory: int = 0
-    """Offset of its first directory; the file's size where there is none."""
-    gaps: list[tuple[int, int]] = field(default_factory=list)
-    """Stretches before, between and behind its members that no member is in, larger than a data descriptor."""
-
-    @property
-    def begins(self) -> int:
-        """Offset of its first member."""
-        return min((entry.header for entry in self.entries), default=0)
-
-    def complain(self, rule: str, tier: Tier, severity: Severity, message: str, entry: Entry | None = None) -> None:
-        """Add a problem."""
-        where = None if entry is None else entry.header
-        self.problems.append(Problem(f"zip/{rule}", tier, severity, message, entry.name if entry else None, where))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +64,9 @@ def looks_like_zip(head: bytes, tail: bytes, size: int) -> bool:
     for at in ends(tail, size - len(tail)):
         record = tail[at - (size - len(tail)) :][:22]
         length, offset = struct.unpack_from("<LL", record, 12)
-        if length == offset == _MAX32 or (length and length + offset <= at):
+        if length == offset == WIDE or (length and length + offset <= at):
             begin = at - length - (size - len(tail))
-            if length == _MAX32 or begin < 0 or tail[begin : begin + 4] == CENTRAL:
+            if length == WIDE or begin < 0 or tail[begin : begin + 4] == CENTRAL:
                 return True
     return False
 
@@ -172,7 +92,7 @@ def read_zip(file: BinaryIO, size: int, limit: int) -> Archive:
         )  # fmt: skip
     if not seen and archive.ends == 0:
         archive.complain("no-directory", Tier.UNREADABLE, Severity.HIGH, "its directory is missing or broken")
-    _layout(file, size, archive, limit)
+    check_layout(file, size, archive, limit)
     if not archive.entries and archive.ends == 0:
         raise DocumentError("it is no zip archive that can be read: it has neither directory nor members")
     return archive
@@ -185,20 +105,20 @@ def _end_records(file: BinaryIO, size: int, at: int, archive: Archive) -> Iterat
     text = file.read(comment)
     plain = _End(at, count, length, offset, at, text)
     behind = at + 22 + comment
-    real = length != 0 or count == 0 or offset == _MAX32
+    real = length != 0 or count == 0 or offset == WIDE
     if archive.ends == 0 and real:
         archive.ends, archive.comment = min(behind, size), text
     if (disk or first) and disk != 0xFFFF:
         archive.complain("disks", Tier.UNREADABLE, Severity.MEDIUM, "it says that it is one of several disks")
     wide = _end64(file, size, at)
     if wide is None:
-        if _MAX32 in (length, offset):
+        if WIDE in (length, offset):
             archive.complain("zip64", Tier.UNREADABLE, Severity.MEDIUM, "its 64-bit end record is missing or broken")
             return
         yield plain
         return
     yield wide
-    same = (count in (0xFFFF, wide.count)) and length in (_MAX32, wide.size) and offset in (_MAX32, wide.offset)
+    same = (count in (0xFFFF, wide.count)) and length in (WIDE, wide.size) and offset in (WIDE, wide.offset)
     if not same:
         archive.complain(
             "zip64", Tier.MALICIOUS, Severity.HIGH,
@@ -297,49 +217,10 @@ def _central(data: bytes, at: int) -> tuple[Entry, int]:
     begin = at + 46
     after = begin + name_size + extra_size + comment_size
     extra = data[begin + name_size : begin + name_size + extra_size]
-    size, packed, header = _wide(extra, size, packed, header)
+    size, packed, header = widened(extra, size, packed, header)
     return Entry(
-        _name(data[begin : begin + name_size], flags), method, flags, crc, packed, size, header, attributes=attributes
+        name_of(data[begin : begin + name_size], flags), method, flags, crc, packed, size, header, attributes=attributes
     ), after
-
-
-def _name(raw: bytes, flags: int) -> str:
-    try:
-        return raw.decode("utf-8" if flags & 0x800 else "cp437")
-    except UnicodeDecodeError:
-        return raw.decode("cp437")
-
-
-def _wide(extra: bytes, size: int, packed: int, header: int) -> tuple[int, int, int]:
-    """The sizes and the offset with those of the zip64 extra field in place of what did not fit."""
-    at = 0
-    while at + 4 <= len(extra):
-        kind, length = struct.unpack_from("<HH", extra, at)
-        if kind == 1:
-            values = iter(struct.unpack_from(f"<{min(length, len(extra) - at - 4) // 8}Q", extra, at + 4))
-            size = next(values, size) if size == _MAX32 else size
-            packed = next(values, packed) if packed == _MAX32 else packed
-            header = next(values, header) if header == _MAX32 else header
-            break
-        at += 4 + length
-    return size, packed, header
-
-
-def local(file: BinaryIO, size: int, header: int) -> Entry | None:
-    """What a local header says, or None where there is none."""
-    if not 0 <= header <= size - 30:
-        return None
-    file.seek(header)
-    data = file.read(30)
-    if not data.startswith(LOCAL):
-        return None
-    _, _, flags, method, _, _, crc, packed, unpacked, name_size, extra_size = _LOCAL.unpack(data)
-    rest = file.read(name_size + extra_size)
-    start = header + 30 + name_size + extra_size
-    if start > size:
-        return None
-    unpacked, packed, _ = _wide(rest[name_size:], unpacked, packed, 0)
-    return Entry(_name(rest[:name_size], flags), method, flags, crc, packed, unpacked, header, start, listed=False)
 
 
 def _views(file: BinaryIO, size: int, entry: Entry, archive: Archive) -> Iterator[Entry]:
@@ -393,54 +274,3 @@ def _differences(entry: Entry, found: Entry, descriptor: bool) -> Iterator[tuple
         there, here = getattr(entry, what), getattr(found, what)
         if there != here and not (found.flags & 8 and not here):
             yield what, what == "crc" or not here, there, here
-
-
-def _layout(file: BinaryIO, size: int, archive: Archive, limit: int) -> None:
-    """Find members that overlap, and members in the gaps that no directory names."""
-    spans = sorted({(entry.header, entry.end) for entry in archive.entries})
-    reach = 0
-    shared = max(Counter(entry.header for entry in archive.entries).values(), default=0)
-    if shared > _MAX_VIEWS:
-        archive.complain("overlap", Tier.MALICIOUS, Severity.HIGH, f"{shared:,} members share their data, as in bombs")
-    for header, end in spans:
-        if header < reach:
-            archive.complain(
-                "overlap", Tier.MALICIOUS, Severity.HIGH, f"members overlap at byte {header:,}, as those of bombs do"
-            )
-            break
-        if header - reach > _MAX_DESCRIPTOR:
-            archive.gaps.append((reach, header))
-        reach = max(reach, end)
-    if archive.directory - reach > _MAX_DESCRIPTOR:
-        archive.gaps.append((reach, archive.directory))
-    looked, found = 0, set()
-    for begin, end in archive.gaps[:_MAX_GAPS]:
-        looked += end - begin
-        if looked > _MAX_GAP:
-            archive.complain(
-                "gaps", Tier.UNREADABLE, Severity.MEDIUM, "more bytes lie between its members than were searched"
-            )
-            return
-        for hidden in _hidden(file, size, begin, end):
-            found.add((begin, end))
-            if len(archive.entries) >= limit:
-                raise DocumentError(f"there are more than {limit:,} members")
-            archive.entries.append(hidden)
-            archive.complain("hidden", Tier.UNKNOWN, Severity.HIGH, "its directory does not name this member", hidden)
-    archive.gaps = [gap for gap in archive.gaps if gap not in found or gap[0] == 0]
-
-
-def _hidden(file: BinaryIO, size: int, begin: int, end: int) -> Iterator[Entry]:
-    """Members in a stretch that no directory names."""
-    file.seek(begin)
-    data = file.read(end - begin)
-    at = 0
-    while (at := data.find(LOCAL, at)) >= 0:
-        entry = local(file, size, begin + at)
-        at += 4
-        if entry is None or entry.method not in _METHODS:
-            continue
-        if entry.packed == 0 or entry.end > size:
-            entry = replace(entry, packed=max(0, end - entry.start))  # its size is in a descriptor, somewhere
-        yield entry
-        at = max(at, entry.end - begin)

@@ -26,7 +26,8 @@ from assay.collect.scan.models.formats.telling import (
     tell,
 )
 from assay.collect.scan.models.formats.views import part, unpack
-from assay.collect.scan.models.formats.zip_reading import REFUSED, Archive, Entry, looks_like_zip, read_zip
+from assay.collect.scan.models.formats.zip_entries import Archive, Entry
+from assay.collect.scan.models.formats.zip_reading import REFUSED, looks_like_zip, read_zip
 from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
 from assay.errors import DocumentError
 

@@ -102,7 +102,8 @@ class _Engine:
         found = [Use(module, name, how, use.count, None, use.text) for (module, name, how), use in uses.items()]
         resolved = bool(done.recorder.resolved)
         walked: list[Event] = []
-        if done.abort is not None or resolved:
+        # In a byte string that only looks like a program at its beginning there is nothing to explain.
+        if resolved or (done.abort is not None and (depth == 0 or done.recorder.uses)):
             stop = end if done.abort is None else self._size
             seen = trace(self._file, start, stop, stop=stop, gaps=dict(done.gaps))
             resolved = resolved and not seen.kept
@@ -193,13 +194,13 @@ class _Engine:
         for _ in range(FOLLOWING):
             if self._left[0] <= 0 or at >= end:
                 return
-            self._left[0] -= 1
             file.seek(at)
             program = _Engine(file, end, self._settings.encoding, self._left).program(depth + 1)
             acts = any(use.use != "reference" for use in program.uses)
             if not program.complete and not (acts and _plausible(program)):
-                return
+                return  # bytes that happen to begin like a program
             if program.uses or program.flags or program.nested:
+                self._left[0] -= 1
                 yield program
             if program.end <= at:
                 return

@@ -85,10 +85,8 @@ def run(reader_of: type[Reader], file: Any, size: int, settings: Settings) -> Ru
     classes: set[int] = set()
     for _ in range(_RERUNS):
         file.seek(start)
-        done, error = _once(reader_of(file, size), settings, codes, frozenset(classes))
-        if error is None:
-            break
-        text = str(error)
+        done = _once(reader_of(file, size), settings, codes, frozenset(classes))
+        text = done.abort or ""
         code, made = _CODE.search(text), _CLASS.search(text)
         if code and int(code[1]) not in codes:
             codes.add(int(code[1]))
@@ -99,7 +97,7 @@ def run(reader_of: type[Reader], file: Any, size: int, settings: Settings) -> Ru
     return done
 
 
-def _once(reader: Reader, settings: Settings, codes: set[int], classes: frozenset[int]) -> tuple[Run, Exception | None]:
+def _once(reader: Reader, settings: Settings, codes: set[int], classes: frozenset[int]) -> Run:
     recorder = Recorder()
     recorder.classes = classes
     done = Run(recorder, reader, reader.at)
@@ -117,7 +115,6 @@ def _once(reader: Reader, settings: Settings, codes: set[int], classes: frozense
 
     arrays = Arrays(reader, load)
     recorder.hook = arrays.built
-    failure: Exception | None = None
     with _quiet(codes):
         machine = _machine(reader, recorder, settings)
         try:
@@ -127,22 +124,20 @@ def _once(reader: Reader, settings: Settings, codes: set[int], classes: frozense
                 done.tail = _rest(machine, reader, recorder)
             if kept is not None and reader.at - done.start >= KEPT_FROM:
                 kept.append(value)
-            del value
+            value = None
         except (AssayError, OSError, NeedExactError):
             raise
         except (BadArrayError, TooMuchError) as error:
-            failure = error
             done.abort = str(error)
-        except MemoryError as error:
-            failure = error
+        except MemoryError:
             done.abort = "it takes more memory than one file may use"
         except Exception as error:
-            failure = error
             done.abort = clean(f"{type(error).__name__}: {error}", 300)
+        del machine  # with all that it made, before garbage is collected again
     if done.abort is not None:
         done.end = reader.at
     done.gaps = arrays.gaps
-    return done, failure
+    return done
 
 
 def _machine(reader: Reader, recorder: Recorder, settings: Settings) -> _Machine:

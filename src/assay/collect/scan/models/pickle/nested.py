@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from assay.collect.scan.models.pickle.program import Blob
 
-MOST = 64
+MOST = 1000
 """Places that are reported."""
 
 _PIECE = 4 << 20
