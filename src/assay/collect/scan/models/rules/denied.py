@@ -84,6 +84,9 @@ class Denied:
         return None
 
 
+_IMPORTED_AS = {"np": "numpy", "pd": "pandas", "sp": "scipy"}
+
+
 def _readings(module: str, name: str) -> Iterator[tuple[str, str]]:
     """The modules and names that a global may mean. ``a.b`` + ``c.d.e`` is ``e`` of ``a.b.c.d``, or of ``c.d``, where
     ``c`` is a module that ``a.b`` imported; or ``d`` of it is, and so on.
@@ -95,7 +98,9 @@ def _readings(module: str, name: str) -> Iterator[tuple[str, str]]:
     for end in range(1, len(parts)):
         yield f"{module}.{'.'.join(parts[:end])}", parts[end]
         for start in range(end):
-            yield ".".join(parts[start:end]), parts[end]
+            # What libraries call the modules that they import: numpy is np in nearly all of them.
+            there = [_IMPORTED_AS.get(parts[start], parts[start]), *parts[start + 1 : end]]
+            yield ".".join(there), parts[end]
 
 
 def parse(text: str) -> Denied:
