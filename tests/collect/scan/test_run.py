@@ -34,6 +34,18 @@ class Lists:
         return Tier.UNKNOWN, "test/unknown"
 
 
+class Others(Lists):
+    """Rules with another digest."""
+
+    digest = "11" * 32
+
+
+def waits(*arguments: Any) -> tuple[str, Iterator[Finding]]:
+    """A judge that never answers. Here, where a worker that cannot be forked finds it by its name."""
+    time.sleep(3600)
+    raise AssertionError
+
+
 QUICK = Limits(seconds=0.0, memory=1 << 30)
 
 
@@ -242,7 +254,7 @@ def test_results_of_other_rules_or_among_other_files_do_not_count(
     age(folder, monkeypatch)
     how: dict[str, Any] = {}
     if what == "rules":
-        how["rules"] = type("Others", (Lists,), {"digest": "11" * 32})()
+        how["rules"] = Others()
     elif what == "limits":
         how["limits"] = Limits(seconds=0.0, memory=1 << 30, depth=3)
     elif what == "files":
@@ -415,10 +427,6 @@ def test_findings_survive_the_way_through_a_worker(tmp_path: Path) -> None:
 def test_a_file_that_waits_for_ever_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers, "_SPARE", 0.2)
     monkeypatch.setattr(workers, "_SLOWER", 0)
-
-    def waits(*arguments: Any) -> tuple[str, Iterator[Finding]]:
-        time.sleep(3600)
-        raise AssertionError
 
     item = scan(write(tmp_path / "m", a=""), judge=waits).files[0]
     assert item.tier is Tier.UNREADABLE and item.findings[0].rule == "scan/limit"

@@ -66,7 +66,7 @@ def model() -> dict[str, Any]:
             "id": "model-scanned",
             "name": "A scan found nothing that would run",
             "risk": "Code hides in formats that were thought to be data",
-            "mitigation": "Scan it and attest the report: assay attest TARGET --type scan --predicate REPORT.json",
+            "mitigation": "Scan it: assay scan TARGET -o attest",
             "basic": False,
             "require": {"evidence": "scan", "max-age": "30d", "scan": {"kind": "models"}},
             "good": ("scan", _scan("models")),

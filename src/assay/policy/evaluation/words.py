@@ -97,8 +97,14 @@ def need(chosen: Chosen) -> Need:
         Kind.CORRECT: f"{article} {named} statement that holds: {best.reason if best else ''}",
     }.get(kind, chosen.error or "")
     # What is linked is another target, whose name is not known here.
-    run = None if selector.linked else command(selector.types)
+    run = None if selector.linked else _scan(selector) or command(selector.types)
     return Need(kind, verb, selector.types, who.groups, run, selector.alias)
+
+
+def _scan(selector: Selector) -> str | None:
+    """The command of the one kind of scan that has one."""
+    asked = selector.checks.get("scan")
+    return "assay scan TARGET -o attest" if getattr(asked, "kind", None) == "models" else None
 
 
 def command(types: Sequence[str]) -> str | None:
