@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import BinaryIO, cast
@@ -31,14 +32,14 @@ _MAX_MEMBERS = 100_000
 _MAX_NAME = 200
 
 
-class _Layout:
+class _Layout(ABC):
     """What both forms share: from a tag or digest to a document."""
 
     what: str
 
+    @abstractmethod
     def read(self, name: str, limit: int) -> bytes:
         """A file of the layout, at most ``limit`` bytes. Raises `TargetError`."""
-        raise NotImplementedError
 
     def top(self, tag: str | None, digest: str | None) -> tuple[bytes, str, str]:
         """See `Source.top`. A digest alone decides; without one the index must leave no choice."""
