@@ -119,7 +119,7 @@ def members(file: IO[bytes], path: str, size: int) -> list[Array]:
         for member in listed:
             name = member.filename.removesuffix(".npy")
             made.append(array(archive.open(member), name, f"{path}!/{member.filename}"))
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError) as error:
         raise DocumentError(f"{path} is no archive of arrays: {str(error)[:200]}") from None
     return made
 
