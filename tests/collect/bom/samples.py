@@ -11,7 +11,8 @@ from datetime import UTC, datetime
 from blake3 import blake3
 
 from assay.collect.bom.build import Bom
-from assay.collect.bom.interface import Card, Column, DataFile, Licence, ModelFile, Package, Tensor
+from assay.collect.bom.interface import Card, Column, DataFile, Licence, Package
+from assay.collect.headers.interface import ModelFile, Tensor
 from assay.targets.interface import DIGEST, SEGMENT, Facts, Manifest, Reference
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

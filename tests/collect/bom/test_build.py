@@ -15,7 +15,7 @@ from safetensors.numpy import save_file
 from assay.collect.bom.build import Bom, collect, kind_of
 from assay.collect.bom.difference import describe, difference
 from assay.collect.bom.documents import cyclonedx, spdx, table
-from assay.collect.bom.interface import ModelFile, Tensor
+from assay.collect.headers.interface import ModelFile, Tensor
 from assay.evidence.predicates.cyclonedx import claimed_manifest
 from assay.targets.environment import open_environment
 from assay.targets.interface import Facts, Options, Reference

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from packageurl import PackageURL
 
 from assay.collect.bom.documents import cyclonedx, facts
-from assay.collect.bom.interface import Card, Licence, ModelFile, Tensor
+from assay.collect.bom.interface import Card, Licence
+from assay.collect.headers.interface import ModelFile, Tensor
 from assay.errors import DocumentError, UsageError
 from assay.evidence.predicates.cyclonedx import claimed_manifest, parse
 from assay.targets.interface import DIGEST, SEGMENT, Manifest, Reference

@@ -17,7 +17,8 @@ from assay.collect.bom.difference import (
     difference,
 )
 from assay.collect.bom.documents import cyclonedx, facts
-from assay.collect.bom.interface import Licence, Package, Tensor
+from assay.collect.bom.interface import Licence, Package
+from assay.collect.headers.interface import Tensor
 from assay.errors import DocumentError
 from collect.bom.samples import BOM, CARD, FILES, MODEL, PACKAGES, TENSORS, manifest
 

@@ -10,7 +10,8 @@ import pytest
 import spdx_python_model
 
 from assay.collect.bom.documents import spdx
-from assay.collect.bom.interface import Card, Licence, ModelFile, Tensor
+from assay.collect.bom.interface import Card, Licence
+from assay.collect.headers.interface import ModelFile, Tensor
 from assay.errors import UsageError
 from assay.evidence import predicates
 from assay.evidence.predicates.spdx import CONTEXT

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from assay.collect.bom.interface import Card, DataFile, ModelFile, Package
+from assay.collect.bom.interface import Card, DataFile, Package
+from assay.collect.headers.interface import ModelFile
 from assay.targets.interface import Facts, Manifest, Reference, Target
 
 Kind = Literal["model", "dataset", "code", "environment", "file"]
@@ -97,7 +98,7 @@ def collect(target: Target, manifest: Manifest, *, now: datetime) -> Bom:
     if target.reference.scheme != "env":
         from assay.collect.bom.cards import read_cards
         from assay.collect.bom.data import read_data
-        from assay.collect.bom.models import read_models
+        from assay.collect.headers import read_models
 
         models = sorted(read_models(target), key=lambda file: file.path)
         cards = sorted(read_cards(target), key=lambda card: card.path)

@@ -12,24 +12,6 @@ from typing import BinaryIO, Protocol
 
 
 @dataclass(frozen=True, slots=True)
-class Tensor:
-    """One named tensor of a model file."""
-
-    name: str
-    dtype: str
-    """Lower-case field name: ``f32``, ``bf16``, ``i8``, ``q4_k``, …"""
-    shape: tuple[int, ...]
-
-    @property
-    def parameters(self) -> int:
-        """Number of elements."""
-        count = 1
-        for length in self.shape:
-            count *= length
-        return count
-
-
-@dataclass(frozen=True, slots=True)
 class Licence:
     """A licence as stated somewhere, never guessed."""
 
@@ -39,27 +21,6 @@ class Licence:
     """Whether ``expression`` is a valid SPDX expression."""
     source: str
     """The file that states it, with ``#field`` where it stands in a field; its revision is the target's."""
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """What one model file's own bytes say."""
-
-    path: str
-    format: str
-    """``safetensors``, ``gguf``, ``onnx``, ``pytorch-zip``, ``pytorch-legacy``, ``keras``, ``hdf5``, ``saved-model``,
-    ``joblib``, ``pickle``, ``xgboost``, ``lightgbm``, ``catboost``, ``numpy``, …"""
-    architecture: str | None = None
-    """Class or graph name: ``BertForTokenClassification``, ``llama``, ``RandomForestClassifier``."""
-    tensors: Sequence[Tensor] = ()
-    """All named tensors with dtype and shape; empty where the format has none."""
-    parameters: int | None = None
-    """Number of parameters; None when the bytes do not say."""
-    quantisation: str | None = None
-    metadata: Mapping[str, str] = field(default_factory=dict)
-    """The format's own metadata, short values only: producer, framework version, opset, objective, …"""
-    warnings: Sequence[str] = ()
-    """What could not be read and why; a reader that gives up says so here and does not raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,18 +88,6 @@ class Package:
     """(algorithm as CycloneDX spells it, ``SHA-256``; hex)."""
     licences: Sequence[Licence] = ()
     direct: bool | None = None
-
-
-class ModelReader(Protocol):
-    """Reads one family of model formats."""
-
-    def recognises(self, path: str, head: bytes) -> bool:
-        """Whether this reader wants the file, judged by its first 4 KiB, with the path only as a tie-breaker."""
-        ...
-
-    def read(self, path: str, file: BinaryIO, size: int) -> ModelFile:
-        """Facts from the headers. Raises nothing for bad content: what is wrong becomes a warning."""
-        ...
 
 
 class DataReader(Protocol):

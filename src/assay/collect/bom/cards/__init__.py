@@ -16,7 +16,7 @@ from typing import Any
 from assay.collect.bom.cards.headers import card_of_header, header_of
 from assay.collect.bom.interface import Card, Licence
 from assay.collect.bom.licences import licence_of_text
-from assay.collect.bom.models.reading import clean, short, strict_json
+from assay.collect.headers.reading import clean, short, strict_json
 from assay.errors import DocumentError
 from assay.targets.interface import Target
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from assay.collect.bom.interface import Card, Licence
 from assay.collect.bom.licences import parse_licence
-from assay.collect.bom.models.reading import clean, short
+from assay.collect.headers.reading import clean, short
 from assay.errors import DocumentError
 
 MAX_HEADER = 1024 * 1024

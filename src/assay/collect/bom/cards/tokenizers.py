@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from assay.collect.bom.models.reading import clean
+from assay.collect.headers.reading import clean
 from assay.errors import DocumentError
 
 MAX_PARTS = 3_000_000

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from assay.collect.bom.data.facts import clip, columns
-from assay.collect.bom.flatbuffer import FlatBuffer, Table
 from assay.collect.bom.interface import Column, DataFile
+from assay.collect.headers.flatbuffer import FlatBuffer, Table
 from assay.errors import DocumentError, MissingExtraError
 
 _FILE = b"ARROW1"

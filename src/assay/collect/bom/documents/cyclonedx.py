@@ -18,8 +18,8 @@ from assay.collect.bom.build import Bom
 from assay.collect.bom.documents import components, facts, licences
 from assay.collect.bom.documents.facts import assay_property
 from assay.collect.bom.documents.words import clean
-from assay.collect.bom.interface import ModelFile
 from assay.collect.bom.purl import clean_url, purl, target_purl
+from assay.collect.headers.interface import ModelFile
 from assay.errors import UsageError
 from assay.evidence.predicates.cyclonedx import file_component, manifest_properties
 from assay.evidence.predicates.cyclonedx_types import (

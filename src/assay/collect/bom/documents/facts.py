@@ -13,7 +13,8 @@ from collections.abc import Sequence
 from heapq import nlargest
 
 from assay.collect.bom.documents.words import clean
-from assay.collect.bom.interface import DataFile, ModelFile, Tensor
+from assay.collect.bom.interface import DataFile
+from assay.collect.headers.interface import ModelFile, Tensor
 from assay.evidence.predicates.cyclonedx_types import Property
 
 TENSORS = "assay:tensors"

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from assay.collect.bom.build import Bom
 from assay.collect.bom.documents.words import clean, number, size
-from assay.collect.bom.interface import ModelFile
+from assay.collect.headers.interface import ModelFile
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,11 +11,11 @@ import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Protocol
 
-from assay.collect.bom.interface import ModelFile
-from assay.collect.bom.models.catboost import CatBoostReader
-from assay.collect.bom.models.lightgbm import LightGbmReader
-from assay.collect.bom.models.ubjson import Walker
-from assay.collect.bom.models.xgboost import XGBoostReader
+from assay.collect.headers.catboost import CatBoostReader
+from assay.collect.headers.interface import ModelFile
+from assay.collect.headers.lightgbm import LightGbmReader
+from assay.collect.headers.ubjson import Walker
+from assay.collect.headers.xgboost import XGBoostReader
 from assay.collect.scan.models.formats.telling import APPENDED, HIDING, SUPPLY, hand_on, shown, tell
 from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
 

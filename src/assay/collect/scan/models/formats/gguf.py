@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from assay.collect.bom.models.gguf import TYPES
+from assay.collect.headers.gguf import TYPES
 from assay.collect.scan.models.formats.telling import DENIAL, EXECUTION, SUPPLY, shown, tell
 from assay.collect.scan.models.formats.templates import examine_template, looks_like_template
 from assay.collect.scan.models.formats.weights import Span, examine_weights

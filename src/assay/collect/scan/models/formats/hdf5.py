@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from assay.collect.bom.models.hdf5 import is_hdf5, list_hdf5
+from assay.collect.headers.hdf5 import is_hdf5, list_hdf5
 from assay.collect.scan.models.formats.keras import examine_config
 from assay.collect.scan.models.formats.telling import SUPPLY, read_json, shown, tell, tell_twice
 from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from assay.collect.bom.models import protobuf as wire
+from assay.collect.headers import protobuf as wire
 from assay.collect.scan.models.formats.telling import EXECUTION, SUPPLY, hand_on, leads_out, shown, tell
 from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
 from assay.errors import DocumentError

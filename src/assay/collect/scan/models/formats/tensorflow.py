@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
-from assay.collect.bom.models import protobuf
-from assay.collect.bom.models.protobuf import Field, Limits, fields, payload, text
+from assay.collect.headers import protobuf
+from assay.collect.headers.protobuf import Field, Limits, fields, payload, text
 from assay.collect.scan.models.formats.keras import examine_config
 from assay.collect.scan.models.formats.telling import EXECUTION, SUPPLY, leads_out, read_json, shown, tell
 from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
