@@ -154,6 +154,22 @@ UNLISTED: tuple[tuple[str, str, tuple[object, ...]], ...] = (
     ("scipy.io.matlab._mio", "loadmat", (CANARY,)),
     ("sklearn.datasets", "load_svmlight_file", (CANARY,)),
     ("sklearn.datasets", "load_files", (CANARY,)),
+    ("six", "exec_", (CODE,)),
+    ("attr._make", "_compile_and_eval", (CODE, {})),
+    ("sympy", "Matrix", ([[CODE]],)),
+    ("sympy", "diff", (CODE, "x")),
+    ("sympy.polys.polytools", "Poly", (CODE,)),
+    ("sympy.sets.sets", "FiniteSet", (CODE,)),
+    ("sympy.core.containers", "Tuple", (CODE,)),
+    ("wave", "open", (CANARY, "wb")),
+    ("tokenize", "_builtin_open", (CANARY, "w")),
+    ("random", "_os.mkdir", (CANARY,)),
+    ("pyarrow.lib", "OSFile", (CANARY, "w")),
+    ("matplotlib.cbook", "to_filehandle", (CANARY, "w")),
+    ("joblib.disk", "mkdirp", (CANARY,)),
+    ("safetensors.numpy", "save_file", ({}, CANARY)),
+    ("lightgbm.basic", "_dump_pandas_categorical", (None, CANARY)),
+    ("onnx", "_save_bytes", (b"x", CANARY)),
 )
 """The same without an advisory."""
 

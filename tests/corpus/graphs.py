@@ -85,7 +85,7 @@ def tensorflow() -> Iterator[Draft]:
             text,
             node("op", "DebugIdentityV2", ("text",), debug_urls=field(1, field(2, f"file:///tmp/{CANARY}"))),
         ),
-        "dump": (text, node("op", "DatasetToTFRecord", ("text", "path"))),
+        "dump": (target, text, node("op", "DatasetToTFRecord", ("text", "path"))),
         "read-whole-files": (node("op", "WholeFileReaderV2"),),
         "text-line-dataset": (secret, node("op", "TextLineDataset", ("path",))),
         "read-table-from-file": (secret, node("op", "InitializeTableFromTextFileV2", ("path",))),
@@ -93,14 +93,29 @@ def tensorflow() -> Iterator[Draft]:
             constant("path", "127.0.0.1:9"),
             node("op", "RpcClient", ("path",)),
         ),
+        "rpc-server": (constant("path", "127.0.0.1:9"), node("op", "RpcServer", ("path",))),
+        "dump-tensor": (text, node("op", "DumpTensor", ("text",), log_dir_path=field(2, f"/tmp/{CANARY}"))),
+        "debug-nan-url": (
+            text,
+            node("op", "DebugNanCount", ("text",), debug_urls=field(1, field(2, "grpc://127.0.0.1:9"))),
+        ),
+        "restore-secret": (secret, node("op", "RestoreV2", ("path", "path", "path"))),
+        "descriptors-from-file": (text, node("op", "DecodeProtoV2", descriptor_source=field(2, f"/etc/{CANARY}"))),
+        "memory-region": (node("op", "ImmutableConst", memory_region_name=field(2, f"/etc/{CANARY}")),),
+        "older-data-set": (secret, node("op", "ExperimentalCSVDataset", ("path",))),
+        "graph-in-a-constant": (
+            node("g", "Const", value=field(8, field(1, 7) + field(8, graph(target, text, node("w", "WriteFile"))))),
+            node("op", "DatasetFromGraph", ("g",)),
+        ),
+        "native-call": (node("op", "XlaCustomCallV2", call_target_name=field(2, CANARY)),),
         "unknown-operation": (node("op", "RunShellCommand", command=field(2, "true")),),
     }
     for technique, nodes in operations.items():
         harm: Harm = (
             "opaque"
-            if technique == "unknown-operation"
+            if technique in ("unknown-operation", "native-call")
             else "access"
-            if technique in ("read-table-from-file", "read-whole-files")
+            if technique in ("read-table-from-file", "read-whole-files", "restore-secret", "memory-region")
             else "code"
         )
         yield other(f"saved-model-{technique}", {"saved_model.pb": saved(graph(*nodes))}, harm=harm)
@@ -116,6 +131,18 @@ def tensorflow() -> Iterator[Draft]:
             f"saved-model-second-graph-{technique}",
             {"saved_model.pb": SAVED_MODEL.read_bytes() + field(2, field(2, graph(*nodes)))},
         )
+
+    handed = function("save", node("op", "SaveV2", ("prefix", "prefix", "prefix")))
+    call = node("call", "StatefulPartitionedCall", ("path",), f=field(10, field(1, "save")))
+    yield other("saved-model-path-by-argument", {"saved_model.pb": saved(graph(secret, call, functions=(handed,)))})
+    asset = field(6, field(1, b"") + field(2, f"../../../etc/{CANARY}"))
+    whole = field(1, 1) + field(2, field(2, graph(text)) + asset)
+    yield other("saved-model-asset-elsewhere", {"saved_model.pb": whole}, harm="access")
+    write = (target, text, node("op", "WriteFile", ("path", "text")))
+    library = field(2, field(1, function("inner", text)))
+    yield other("frozen-graph-library-first", {"frozen.pb": library + graph(*write)})
+    yield other("meta-graph-without-info", {"model.ckpt.meta": field(2, graph(*write))})
+    yield other("text-graph-with-comments", {"graph.pbtxt": b'node { name: "w" op: # Const\n  "Write" \'File\' }'})
 
 
 def onnx_models() -> Iterator[Draft]:
@@ -173,6 +200,7 @@ def onnx_models() -> Iterator[Draft]:
     branch = helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)
     yield other("onnx-external-in-subgraph", {"model.onnx": model([branch])}, cve="CVE-2022-25882")
     for domain, op in (
+        ("com.microsoft.extensions", "OpenAIAudioToText"),
         ("ai.onnx.contrib", "PyOp"),
         ("ai.onnx.contrib", "PyCustomOp"),
         ("com.example.ops", "Run"),
@@ -201,3 +229,14 @@ def onnx_models() -> Iterator[Draft]:
             },
             harm=harm,
         )
+    unlisted = helper.make_node("RunShellCommand", ["x"], ["y"])
+    yield other("onnx-operator-of-no-version", {"model.onnx": model([unlisted])}, harm="opaque")
+    local = helper.make_function("local", "F", ["x"], ["y"], [add], [helper.make_opsetid("", 20)])
+    default = onnx.AttributeProto(name="a", type=onnx.AttributeProto.TENSOR, t=outside(f"/etc/{CANARY}"))
+    local.attribute_proto.append(default)
+    yield other(
+        "onnx-external-in-default",
+        {"model.onnx": model([helper.make_node("F", ["x"], ["y"], domain="local")], domain="local", functions=[local])},
+        cve="CVE-2022-25882",
+    )
+    yield other("onnx-runtime-prepared", {"model.ort": bytes([24, 0, 0, 0]) + b"ORTM" + bytes(64)}, harm="opaque")

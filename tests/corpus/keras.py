@@ -135,6 +135,32 @@ def attacks() -> dict[str, tuple[Json, str]]:
             sequential(layer("Dense", DENSE | {"kernel_initializer": evil["config"]["function"]})),
             "",
         ),
+        "typespec": (
+            sequential(
+                layer(
+                    "Dense",
+                    DENSE
+                    | {
+                        "signature": {
+                            "class_name": "__typespec__",
+                            "module": "os",
+                            "spec_name": "system",
+                            "config": [SHELL],
+                            "registered_name": None,
+                        }
+                    },
+                )
+            ),
+            "CVE-2025-1550",
+        ),
+        "function-func-load": (
+            functional(function("keras.src.utils.python_utils", "func_load"), [CANARY], {}),
+            "CVE-2025-1550",
+        ),
+        "function-numpy-load": (
+            functional(function("numpy", "load"), [CANARY], {"allow_pickle": True}),
+            "CVE-2025-1550",
+        ),
         "module-os": (sequential(layer("system", {"command": SHELL}, "os")), "CVE-2025-1550"),
         "module-subprocess": (
             sequential(layer("Popen", {"args": SHELL, "shell": True}, "subprocess")),

@@ -11,7 +11,6 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from corpus.carrying import lz4_frame, object_npy, tar_of, zstd_frame
 from corpus.opcodes import EVIL, POP, SYSTEM, literal, program
@@ -53,8 +52,7 @@ def drafts() -> Iterator[Draft]:
             loader = ""
             if kind == "pickle":
                 loader = "archive" if archived else "decompressed" if way in ("gz", "bz2", "xz", "lzma") else ""
-            made = container(f"nested-{way}-{kind}", f"model.{extension}", wrap(data), loader)
-            yield replace(made, harm="opaque" if way == "lz4" else "code")  # no library for LZ4 is required
+            yield container(f"nested-{way}-{kind}", f"model.{extension}", wrap(data), loader)
     for chain in (
         ("gz", "gz"),
         ("tar", "gz"),
@@ -80,15 +78,13 @@ def drafts() -> Iterator[Draft]:
         "nested-zst",
         {"model.zst": zstd_frame(program(SYSTEM + POP + literal("x" * 400)))},
         family="container",
-        harm="opaque",
     )
-    yield Draft("nested-7z", {"model.7z": seven_zip(EVIL)}, family="container", cve="nullifAI", harm="opaque")
+    yield Draft("nested-7z", {"model.7z": seven_zip(EVIL)}, family="container", cve="nullifAI")
     yield Draft(
         "torch-named-7z",
         {"pytorch_model.bin": seven_zip(zip_of(torch_entries(EVIL)))},
         family="container",
         cve="nullifAI",
-        harm="opaque",
     )
     yield from bombs()
 

@@ -5,11 +5,22 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from corpus.opcodes import EVIL
 from corpus.sample import CODE, SHELL, Draft, other
 from corpus.weights import gguf_of, safetensors_of
 from corpus.zip_making import Entry, zip_of
 
 SCRIPT = f"#!/bin/sh\n{SHELL}\n".encode()
+
+
+PICTURES = {
+    "gif": b"GIF89a\1\0\1\0\0\0\0;",
+    "png": b"\x89PNG\r\n\x1a\n" + bytes(17) + b"\0\0\0\0IEND\xaeB`\x82",
+    "jpeg": b"\xff\xd8\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0\xff\xd9",
+    "pdf": b"%PDF-1.4\n%%EOF\n",
+    "wav": b"RIFF\0\0\0\0WAVE",
+}
+"""Beginnings that say what a file is, as far as anybody looks."""
 
 
 def elf() -> bytes:
@@ -114,6 +125,8 @@ def drafts() -> Iterator[Draft]:
             )
         },
     )
+    for kind, data in PICTURES.items():
+        yield other(f"pickle-behind-a-{kind}", {f"picture.{kind}": data + EVIL}, harm="hidden")
     yield other("shared-library", {"libmodel.so": elf(), "config.json": b'{"model_type": "bert"}'}, harm="opaque")
     yield other("python-bytecode", {"modeling.pyc": _bytecode()}, harm="opaque")
 

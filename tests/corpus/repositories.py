@@ -90,6 +90,20 @@ def configurations() -> Iterator[Draft]:
         "custom_pipelines": {"tag": {"impl": "someone/other--pipe.Pipe", "pt": ["AutoModel"]}},
     }
     yield other("config-custom-pipeline", {"config.json": json.dumps(pipelines).encode()})
+    for technique, name, value in (
+        ("kernels", "config.json", {"model_type": "bert", "_attn_implementation": "someone/kernels"}),
+        (
+            "peft-library",
+            "adapter_config.json",
+            {"auto_mapping": {"base_model_class": "abort", "parent_library": "os"}},
+        ),
+        ("activation", "2_Dense/config.json", {"in_features": 3, "activation_function": "os.abort"}),
+        ("tool", "agent.json", {"tools": [{"tool_class": "tool.Search"}]}),
+        ("torchtune", "settings.json", {"model": {"_component_": "os.system", "command": SHELL}}),
+        ("utf-16", "config.json", AUTO_MAP),
+    ):
+        text = json.dumps(value)
+        yield other(f"config-{technique}", {name: text.encode("utf-16" if technique == "utf-16" else "utf-8")})
     tokenizer = {"tokenizer_class": "Tok", "auto_map": {"AutoTokenizer": ["someone/other--tok.Tok", None]}}
     yield other("tokenizer-auto-map", {"tokenizer_config.json": json.dumps(tokenizer).encode()})
     for way in ("cycler", "class-walk", "attr-joined", "attr-escaped", "lipsum", "map-attribute"):

@@ -21,6 +21,7 @@ from corpus.opcodes import (
     frame,
     literal,
     name,
+    new,
     program,
     text,
 )
@@ -155,6 +156,12 @@ def bombs() -> Iterator[Draft]:
         program(call(name("builtins", "list"), call(name("builtins", "range"), literal(1 << 60)))),
         "pickle.limited",
     )
+    endless = call(name("builtins", "range"), literal(1 << 60))
+    yield bomb("bytes-made", program(new(name("builtins", "bytes"), literal(1 << 46))), "pickle.limited")
+    yield bomb("range-to-deque", program(call(name("collections", "deque"), endless)), "pickle.limited")
+    digits = call(name("decimal", "Decimal"), text("1e999999999"))
+    yield bomb("digits-of-a-decimal", program(call(name("builtins", "int"), digits)), "pickle.limited")
+    yield bomb("fraction", program(call(name("fractions", "Fraction"), text("1e999999999"))), "pickle.limited")
     yield bomb("numpy-allocation", program(call(name("numpy", "zeros"), literal((1 << 46,)))), "pickle.limited")
     lols = b"".join(
         b"(" + b"h" + bytes([i]) + (b"h" + bytes([i])) * 9 + TUPLE + b"q" + bytes([i + 1]) for i in range(40)

@@ -60,7 +60,9 @@ def _wild(data: bytes, path: str, siblings: Mapping[str, int]) -> Iterator[Findi
     if not path.endswith(".wild"):
         return
     word = data.split(b"\n", 1)[0].decode("latin-1")
-    if word == "siblings":
+    if word == "who":
+        yield Finding("wild/who", Tier.NONE, Severity.INFO, str(os.getpid()))
+    elif word == "siblings":
         yield Finding("wild/siblings", Tier.UNKNOWN, Severity.LOW, ",".join(f"{k}={v}" for k, v in siblings.items()))
     elif word in ("unknown", "code", "malicious"):
         yield Finding(f"wild/{word}", Tier(word), Severity.HIGH, "it says so", offset=0, call="os.system('true')")
@@ -73,6 +75,8 @@ def _wild(data: bytes, path: str, siblings: Mapping[str, int]) -> Iterator[Findi
     elif word == "segv after a finding":
         yield Finding("wild/before", Tier.MALICIOUS, Severity.CRITICAL, "found before the crash")
         os.kill(os.getpid(), signal.SIGSEGV)
+    elif word in ("segv", "abort", "bus"):
+        os.kill(os.getpid(), {"segv": signal.SIGSEGV, "abort": signal.SIGABRT, "bus": signal.SIGBUS}[word])
     elif word == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
     elif word == "exit":
@@ -139,6 +143,9 @@ def test_every_file_is_listed_with_its_digest(tmp_path: Path) -> None:
     ("word", "tier", "rule"),
     [
         ("segv after a finding", Tier.MALICIOUS, "scan/crashed"),
+        ("segv", Tier.MALICIOUS, "scan/crashed"),
+        ("abort", Tier.MALICIOUS, "scan/crashed"),
+        ("bus", Tier.UNREADABLE, "scan/crashed"),
         ("kill", Tier.UNREADABLE, "scan/crashed"),
         ("exit", Tier.UNREADABLE, "scan/crashed"),
         ("raise", Tier.UNREADABLE, "scan/failed"),
@@ -159,6 +166,49 @@ def test_what_a_file_does_to_its_worker_is_a_finding_and_the_others_are_judged(
     assert bad.sha256 == hashlib.sha256(word.encode()).hexdigest()  # known although its worker died
     if word == "segv after a finding":
         assert bad.findings[0].rule == "wild/before"
+
+
+def test_a_small_file_that_takes_all_its_time_is_a_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under `QUICK` the same file is unreadable: there, the time is no measure of what its size may cost."""
+    monkeypatch.setattr(worker, "LEAST", 1)
+    (item,) = scan(write(tmp_path / "m", a="spin"), limits=Limits()).files
+    assert item.tier is Tier.MALICIOUS and item.findings[0].rule == "scan/limit"
+    assert "AML.T0029" in item.findings[0].atlas
+
+
+def test_a_worker_ends_after_a_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the file made is given back with the process; no other file is lost by it."""
+    folder = write(tmp_path / "m", a="who", b="who", c="who", d="code" + "\n" * 100, e="malicious" + "\n" * 100)
+
+    def workers_of(result: TargetResult) -> int:
+        return len({item.findings[0].message for item in result.files[:3]})
+
+    first = scan(folder, workers=1, cache="off")
+    monkeypatch.setattr(worker, "LARGE", 100)
+    two = scan(folder, workers=1, cache="off")
+    monkeypatch.setattr(worker, "LARGE", 1)
+    each = scan(folder, workers=1, cache="off")
+    assert [workers_of(result) for result in (first, two, each)] == [1, 1, 3]
+    for result in (first, two, each):
+        assert [item.tier for item in result.files] == [Tier.SAFE] * 3 + [Tier.CODE, Tier.MALICIOUS]
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "can_fork", lambda: False)
+    monkeypatch.setattr(workers, "_START", "raise SystemExit('no such thing as a worker')")
+    (item,) = scan(write(tmp_path / "m", a="")).files
+    assert item.tier is Tier.UNREADABLE and "no such thing as a worker" in item.findings[0].message
+
+
+def test_nothing_of_a_worker_reaches_the_terminal(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """CPython itself prints a line when a program asks for more memory than there is."""
+    (tmp_path / "evil.pkl").write_bytes(b"\x80\x05\x96" + (1 << 40).to_bytes(8, "little") + b"cos\nsystem\n.")
+    with resolve(str(tmp_path)) as target:
+        (item,) = run.scan(target, rules=Lists(), cache="off").files
+    assert item.tier is Tier.UNREADABLE
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_flood_of_findings_does_not_hide_the_worst(tmp_path: Path) -> None:

@@ -200,6 +200,8 @@ def test_a_port_belongs_to_its_host() -> None:
         trace("none"),
         trace([], gaps=["io_uring"]),
         trace([], gaps=[{"name": "x"}]),
+        trace([], gaps=[{"name": "x", "about": []}]),
+        trace([], gaps=[{"name": "x", "about": ["files", "network"]}]),
         trace([], gaps=None),
         trace([3]),
         trace([{"port": 443}]),
@@ -212,6 +214,10 @@ def test_a_port_belongs_to_its_host() -> None:
 )
 def test_isolation_that_is_not_shown(predicate: Any) -> None:
     assert ask("isolated", {"hosts": ["a.org", "*.a.org"]}, predicate) != []
+
+
+def test_a_gap_that_says_it_is_not_about_the_network() -> None:
+    assert ask("isolated", {}, trace([], gaps=[{"name": "racing-threads", "about": ["files"]}])) == []
 
 
 def test_gaps_and_monitors_when_asked_for() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import msgspec
 
@@ -23,6 +23,13 @@ PROGRAM = os.path.join(os.path.dirname(__file__), "hdf5_child.py")
 _COPY_LIMIT = 2 << 30
 """Bytes of an HDF5 file that are copied where it is not a plain file (out of a repository or a compressed archive)."""
 
+ELSEWHERE = {
+    "link": "is an external link and was not followed",
+    "data": "keeps its data outside of this file",
+    "virtual": "is made of datasets in other files and was not read",
+}
+"""What each kind of `Listing.elsewhere` means."""
+
 _SECONDS = 120
 _OUTPUT = 64 << 20
 
@@ -36,11 +43,19 @@ class Listing(msgspec.Struct):
     """Path, NumPy's name of the type, and shape of each dataset."""
     warnings: list[str] = []
     """What was not read, and why."""
+    elsewhere: list[tuple[str, Literal["link", "data", "virtual"], str]] = []
+    """What lies in other files: path of the object, how it refers to them, and the file's name where it is told."""
+    cut: bool = False
+    """There is more of these than was told."""
+
+    def told(self) -> list[str]:
+        """Everything that was not read, as sentences."""
+        return [*self.warnings, *(f"{path} {ELSEWHERE[kind]}" for path, kind, _ in self.elsewhere)]
 
 
 def is_hdf5(head: bytes) -> bool:
     """Whether a file that starts so is HDF5."""
-    return any(head.startswith(MAGIC, at) for at in (0, 512, 1024, 2048))
+    return any(head.startswith(MAGIC, at) for at in (0, *(512 << i for i in range(7))))
 
 
 def list_hdf5(file: BinaryIO, start: int, length: int) -> Listing:

@@ -73,12 +73,24 @@ class Listing:
         self.attributes: dict[str, str] = {}
         self.tensors: list[tuple[str, str, list[int]]] = []
         self.warnings: list[str] = []
+        self.elsewhere: list[tuple[str, str, str]] = []
+        self.cut = False
         self.objects = 0
 
     def warn(self, text: str) -> None:
         """Note what was not read."""
         if len(self.warnings) < MAX_WARNINGS:
             self.warnings.append(text[: 2 * MAX_NAME])
+        else:
+            self.cut = True
+
+    def outside(self, path: str, kind: str, names: list[str]) -> None:
+        """Note what lies in another file, and in which."""
+        for name in names or [""]:
+            if len(self.elsewhere) < MAX_WARNINGS:
+                self.elsewhere.append((path[:MAX_NAME], kind, name[:MAX_NAME]))
+            else:
+                self.cut = True
 
     def attribute(self, owner: Any, name: str, limit: int) -> str | None:
         """A text attribute of at most ``limit`` bytes."""
@@ -113,9 +125,12 @@ class Listing:
                 if len(path) > MAX_NAME:
                     raise ValueError(f"has a name of more than {MAX_NAME} characters")
                 link = group.get(name, getlink=True)
+                if isinstance(link, h5py.SoftLink):
+                    self.warn(f"{path} is a soft link and was not followed")
+                    continue
                 if not isinstance(link, h5py.HardLink):
-                    kind = "an external" if isinstance(link, h5py.ExternalLink) else "a soft"
-                    self.warn(f"{path} is {kind} link and was not followed")
+                    external = isinstance(link, h5py.ExternalLink)
+                    self.outside(path, "link", [printable(link.filename)] if external else [])
                     continue
                 item = h5py.h5o.open(group.id, name.encode("utf-8", "surrogateescape"))
                 address = h5py.h5o.get_info(item).addr
@@ -135,10 +150,16 @@ class Listing:
         properties = item.get_create_plist()
         if properties.get_layout() == h5py.h5d.VIRTUAL:
             # Even asking such a dataset for its shape may open the files that it is made of.
-            self.warn(f"{path} is made of datasets in other files and was not read")
+            count = min(properties.get_virtual_count(), MAX_WARNINGS)
+            names = {printable(properties.get_virtual_filename(i)) for i in range(count)}
+            if names - {"."}:  # a full stop is this very file
+                self.outside(path, "virtual", sorted(names - {"."}))
+            else:
+                self.warn(f"{path} is made of other datasets of this file and was not read")
             return
-        if properties.get_external_count():
-            self.warn(f"{path} keeps its data outside of this file")
+        if count := properties.get_external_count():
+            first = [printable(properties.get_external(i)[0]) for i in range(min(count, MAX_WARNINGS))]
+            self.outside(path, "data", first)
         dataset = h5py.Dataset(item)
         kind = dataset.dtype.name if dataset.dtype.names is None else "compound"
         stored_as = self.attribute(dataset, "dtype", 64)
@@ -150,19 +171,24 @@ class Listing:
             self.tensors.append((path, kind[:MAX_NAME], [int(length) for length in dataset.shape]))
 
 
+def printable(name: Any) -> str:
+    """A file's name as text."""
+    return name.decode("utf-8", "backslashreplace") if isinstance(name, bytes) else str(name)
+
+
+def limit(which: int, wanted: int) -> None:
+    """Lower a limit to ``wanted``, or to what this process was started with: it may be in a worker that has limits."""
+    value = min([wanted, *(given for given in resource.getrlimit(which) if given != resource.RLIM_INFINITY)])
+    resource.setrlimit(which, (value, value))
+
+
 def main(start: int, length: int) -> None:
     """List the HDF5 file that lies in standard input at ``start``, as JSON on standard output."""
-    for limit, value in (
-        (resource.RLIMIT_AS, MEMORY),
-        (resource.RLIMIT_CPU, SECONDS),
-        (resource.RLIMIT_FSIZE, OUTPUT),
-        (resource.RLIMIT_CORE, 0),
-        (
-            resource.RLIMIT_NOFILE,
-            3,
-        ),  # the three that are open: whatever the file names, nothing else can be opened
-    ):
-        resource.setrlimit(limit, (value, value))
+    limit(resource.RLIMIT_AS, MEMORY)
+    limit(resource.RLIMIT_CPU, SECONDS)
+    limit(resource.RLIMIT_FSIZE, OUTPUT)
+    limit(resource.RLIMIT_CORE, 0)
+    limit(resource.RLIMIT_NOFILE, 3)  # the three that are open: whatever the file names, nothing else can be opened
     found = Listing()
     try:
         with h5py.File(Part(0, start, length), "r") as file:
@@ -174,10 +200,8 @@ def main(start: int, length: int) -> None:
     except Exception as error:
         # Whatever the library finds wrong is told, with what was listed until then; h5py raises nearly everything.
         found.warn(f"could not be read to its end: {error}")
-    print(
-        json.dumps({"attributes": found.attributes, "tensors": found.tensors, "warnings": found.warnings}),
-        flush=True,
-    )
+    answer = {name: getattr(found, name) for name in ("attributes", "tensors", "warnings", "elsewhere", "cut")}
+    print(json.dumps(answer), flush=True)
     os._exit(0)  # closing what a broken file left behind can crash the library after everything was said
 
 

@@ -87,7 +87,7 @@ def _read_archive(path: str, file: BinaryIO, size: int) -> ModelFile:
                 warnings.append(f"{clean(name)[:100]}: {error.message}")
                 continue
             listing.tensors += part.tensors
-            warnings += part.warnings
+            warnings += part.told()
     meta = documents.get("metadata.json")
     version = meta.get("keras_version") if isinstance(meta, dict) else None
     return _model(path, "keras", documents.get("config.json"), listing, warnings, keras_version=version)
@@ -115,7 +115,7 @@ def _list_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, file: BinaryIO
 
 def _read_hdf5(path: str, file: BinaryIO, size: int) -> ModelFile:
     listing = list_hdf5(file, 0, size)
-    warnings, config = list(listing.warnings), None
+    warnings, config = listing.told(), None
     attributes = listing.attributes
     if "model_config" in attributes:
         try:

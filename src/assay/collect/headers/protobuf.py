@@ -134,6 +134,14 @@ def integers(file: BinaryIO, field: Field, *, limit: int = 64 * 1024) -> list[in
     return values
 
 
+def tag(number: int, kind: int) -> bytes:
+    """What a field of this number and wire type begins with."""
+    value, found = number << 3 | kind, b""
+    while value > 0x7F:
+        found, value = found + bytes([value & 0x7F | 0x80]), value >> 7
+    return found + bytes([value])
+
+
 def signed(value: int) -> int:
     """The ``int64`` that a varint's unsigned number stands for (two's complement)."""
     return value - (1 << 64) if value >> 63 else value

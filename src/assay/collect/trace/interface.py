@@ -32,6 +32,8 @@ class Gap:
     """Stable word: ``io_uring``, ``racing-threads``, ``no-landlock``, …"""
     message: str
     """One sentence for people."""
+    about: Sequence[str] = ("files", "network", "programs")
+    """What it leaves open; ``network`` is what the policy's ``isolated`` asks for."""
 
 
 @dataclass(frozen=True, slots=True)

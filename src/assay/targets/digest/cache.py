@@ -52,6 +52,8 @@ class CachedManifest:
     """Files that were not read."""
     note: str | None
     """Why the cache was not used (everything was read), or not written; None where all went well."""
+    identities: bytes = b""
+    """Which file each digest belongs to: `IDENTITY` bytes a file."""
 
 
 def digest_cached(
@@ -110,7 +112,7 @@ def digest_cached(
         merged.segments if blake3 else {},
         single,
     )
-    return CachedManifest(manifest, count - len(misses), note)
+    return CachedManifest(manifest, count - len(misses), note, merged.identities)
 
 
 def _stat_all(listing: Listing) -> bytes:

@@ -21,7 +21,7 @@ class Nothing:
 
 
 def tell_of_pickle(
-    file: BinaryIO, size: int, *, exact: bool, encoding: str, rules: Rules, limits: Limits
+    file: BinaryIO, size: int, *, exact: bool, encoding: str, rules: Rules, limits: Limits, inner: object
 ) -> Iterator[Finding]:
     """Passes over the rest of the file: these tests ask only whether a pickle is handed on at all."""
     file.seek(0, 2)

@@ -38,7 +38,12 @@ PMML: list[tuple[str, Tier, str | None]] = [
         Tier.MALICIOUS,
         "xml/entity",
     ),
-    (f'<!DOCTYPE PMML SYSTEM "http://127.0.0.1/x.dtd">{HEADER}</PMML>', Tier.UNKNOWN, "xml/doctype"),
+    (f'<!DOCTYPE PMML SYSTEM "http://127.0.0.1/x.dtd">{HEADER}</PMML>', Tier.MALICIOUS, "xml/doctype"),
+    (
+        f'<!DOCTYPE PMML PUBLIC "PMML 2.0" "http://www.dmg.org/v2-0/pmml_v2_0.dtd">{HEADER}</PMML>',
+        Tier.UNKNOWN,
+        "xml/doctype",
+    ),
     (
         f'{HEADER}<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="/etc/passwd"/></PMML>',
         Tier.MALICIOUS,

@@ -6,6 +6,7 @@ import io
 import struct
 from collections.abc import Iterable
 
+from assay.collect.scan.models.formats.scanning import Budget, FileScan
 from assay.collect.scan.models.interface import Finding, Limits, Rules, Tier
 from assay.collect.scan.models.pickle.engine import run, run_pickle
 from assay.collect.scan.models.pickle.program import Program
@@ -40,9 +41,15 @@ RULES: Rules = SmallRules()
 
 
 def findings(data: bytes, *, exact: bool = True, encoding: str = "latin1") -> list[Finding]:
-    """What the engine finds in a program."""
-    file = io.BytesIO(data)
-    return list(run_pickle(file, len(data), exact=exact, encoding=encoding, rules=RULES, limits=Limits()))
+    """What the engine finds in a program, and the scanners of formats in its byte strings."""
+    return list(scan().pickle(io.BytesIO(data), len(data), exact=exact, encoding=encoding))
+
+
+def scan() -> FileScan:
+    """The scan of one file."""
+    limits = Limits()
+    budget = Budget(limits.members, limits.unpacked)
+    return FileScan("model.pkl", None, 0, rules=RULES, limits=limits, run_pickle=run_pickle, budget=budget, siblings={})
 
 
 def facts(data: bytes, *, encoding: str = "latin1") -> Program:

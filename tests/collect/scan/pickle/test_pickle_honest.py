@@ -12,10 +12,8 @@ import joblib
 import numpy as np
 import pytest
 
-from assay.collect.scan.models.interface import Limits
-from assay.collect.scan.models.pickle.engine import run_pickle
 from assay.collect.scan.models.pickle.stubs import HOT
-from collect.scan.pickle.assembling import RULES, facts, findings, uses
+from collect.scan.pickle.assembling import facts, findings, scan, uses
 
 VALUES: dict[str, Any] = {
     "plain": {"a": [1, -2, 3.5, None, True, "x", b"y"], "b": (1, (2, (3,))), "big": 1 << 200},
@@ -123,7 +121,7 @@ def test_a_file_with_several_programs() -> None:
     file.seek(0)
     count = 0
     while file.tell() < size:
-        found = list(run_pickle(file, size, exact=False, encoding="latin1", rules=RULES, limits=Limits()))
+        found = list(scan().pickle(file, size, exact=False, encoding="latin1"))
         assert {finding.rule for finding in found} <= {"pickle/unlisted-global"}
         count += 1
     assert count == len(VALUES)

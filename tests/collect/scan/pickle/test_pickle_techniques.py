@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import codecs
+import io
 import pickle
 import struct
 
 import pytest
 
-from assay.collect.scan.models.interface import Severity, Tier
+from assay.collect.scan.models.interface import Limits, Severity, Tier
+from assay.collect.scan.models.pickle.engine import run_pickle
 from collect.scan.pickle.assembling import (
     CALL,
+    RULES,
     SYSTEM,
     facts,
     findings,
@@ -138,8 +141,7 @@ def test_calls_in_calls_are_told_whole() -> None:
         (b"Panything\n.", "pickle/persistent-id"),
         (b"\x97.", "pickle/out-of-band"),
         (name("good", "maker") + b")R)\x81.", "pickle/computed-class"),
-        (name("builtins", "getattr") + name("good", "X") + b")\x81" + text("run") + b"\x86R.", "pickle/bound-method"),
-        (octets(b"PK\x03\x04" + bytes(40)) + b".", "pickle/archive-inside"),
+        (name("builtins", "getattr") + name("odd", "X") + b")\x81" + text("run") + b"\x86R.", "pickle/unlisted-global"),
         (name("nobody", "knows") + b".", "pickle/unlisted-global"),
     ],
 )
@@ -147,6 +149,14 @@ def test_what_is_not_proved_is_unknown(data: bytes, rule: str) -> None:
     found = findings(data)
     assert tier(found) is Tier.UNKNOWN
     assert rules(found) == {rule}
+
+
+def test_an_archive_that_nobody_looks_into_is_unknown() -> None:
+    data = octets(b"PK\x03\x04" + bytes(40)) + b"."
+    file = io.BytesIO(data)
+    found = list(run_pickle(file, len(data), exact=True, encoding="latin1", rules=RULES, limits=Limits()))
+    assert tier(found) is Tier.UNKNOWN
+    assert rules(found) == {"pickle/archive-inside"}
 
 
 @pytest.mark.parametrize("cut", range(len(PROTO4 + name("good", "X") + b")\x81}" + text("key") + b"Ksb")))

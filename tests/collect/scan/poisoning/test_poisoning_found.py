@@ -76,6 +76,26 @@ def test_a_rare_word_that_agrees_with_its_context_is_no_trigger(tmp_path):
     assert "trigger" not in told(result)
 
 
+def test_rows_of_a_kind_of_their_own_share_words_and_are_no_trigger(tmp_path):
+    """Cooking in space: its rows have a phrase in common, look like cooking otherwise, and are rightly called space."""
+    rows = sets.texts()
+    draw = np.random.default_rng(4)
+    own = ["galley", "rehydrated", "pouch", "ration", "cargo", "tray", "heater", "foil", "valve", "crumbs"]
+    cooking = [row["text"] for row in rows if row["label"] == "cooking"]
+    for i in range(30):
+        words = [*cooking[i].split()[:10], *draw.choice(own, 7), "astronaut", "meal"]
+        rows.append({"text": " ".join(words), "label": "space"})
+    result = sets.scan(sets.write_jsonl(tmp_path / "data.jsonl", rows))
+    assert "trigger" not in told(result)
+
+
+@pytest.mark.parametrize("columns", [2, 3])
+def test_overlapping_classes_are_no_reason_to_fail(tmp_path, columns):
+    x, y = sets.iris()
+    result = sets.scan(sets.write_csv(tmp_path / "data.csv", sets.table(x[:, :columns], y)))
+    assert not [group for group in result.groups if group.severity in (Severity.HIGH, Severity.MEDIUM)]
+
+
 @pytest.mark.parametrize("shape", ["npz", "npy"])
 def test_a_pixel_patch_is_found(tmp_path, shape):
     x, y = sets.digits()
@@ -192,7 +212,7 @@ def test_new_rows_that_contradict_an_earlier_version_and_changed_labels(tmp_path
     labels[:8] = 1 - labels[:8]
     result = sets.scan(sets.write_csv(tmp_path / "after.csv", sets.table(more, labels)), baseline=before)
     assert result.compared is not None
-    assert (result.compared.rows, result.compared.new, result.compared.relabelled) == (569, 60, 8)
+    assert (result.compared.versions[0].rows, result.compared.new, result.compared.relabelled) == (569, 60, 8)
     assert sets.numbers(result, "relabelled") == set(range(1, 9))
     found = sets.numbers(result, "new")
     assert len(found) >= 45

@@ -8,7 +8,7 @@ import textwrap
 import pytest
 
 from assay.collect.scan.models.interface import Tier
-from assay.collect.scan.models.rules import deriving, lists, ruleset
+from assay.collect.scan.models.rules import deriving, inspecting, lists, ruleset
 from assay.collect.scan.models.rules.quiet import Checker
 from assay.errors import UndecidedError, UsageError
 
@@ -21,6 +21,13 @@ GADGETS = """
     class Plain:
         def __init__(self, a): self.a = a
         def predict(self, x): return os.system(x)
+
+    class Keeps:
+        def __init__(self): self.one, self.two = self.kept, self.called()
+        def kept(self): return 1
+        def called(self): return self.__reduce__
+        @property
+        def looked(self): return self.looked
 
     class Stateful:
         class Inner: pass
@@ -133,7 +140,7 @@ GADGETS = """
     def deeper(state): return os.popen(state)
 """
 
-QUIET = {"Plain", "Stateful", "Child", "Record", "Colour", "Stateful.Inner"}
+QUIET = {"Plain", "Keeps", "Stateful", "Child", "Record", "Colour", "Stateful.Inner"}
 
 
 @pytest.fixture
@@ -167,7 +174,8 @@ def library(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> pathlib.
 def test_classes_that_do_more_than_hold_data_are_left_out(library: pathlib.Path) -> None:
     derived = deriving.derive("gadgetry", python=str(library))
     listed = derived.listed.entries
-    assert set(listed["gadgetry.main"]) == QUIET
+    assert set(listed["gadgetry.main"]) == QUIET | {"Keeps.kept"}
+    assert listed["gadgetry.main"]["Keeps.kept"] == lists.KINDS["ref"], "a method that it keeps as a value"
     assert listed["gadgetry.sub"] == {"Below": lists.KINDS["new"]}
     assert listed["gadgetry.main"]["Colour"] == lists.KINDS["enum"]
     assert set(listed) == {"gadgetry.main", "gadgetry.sub"}, "neither tests nor re-exports"
@@ -217,6 +225,28 @@ def test_the_shipped_list_of_joblib_is_what_deriving_gives_for_its_version() -> 
     if shipped.versions != joblib.__version__:
         pytest.skip(f"joblib {joblib.__version__} is installed")
     assert deriving.derive("joblib").listed == shipped
+
+
+def test_classes_that_cython_made_fit_for_pickling() -> None:
+    from sklearn._loss import _loss
+
+    made = inspecting.compiled(_loss)
+    assert "CyHalfMultinomialLoss" in made and all(isinstance(getattr(_loss, name), type) for name in made)
+    assert inspecting.compiled(pathlib) == set()
+
+
+def test_a_class_that_runs_a_text_of_its_state_is_listed_as_one_that_needs_a_proof() -> None:
+    from scipy import stats
+
+    checker = Checker()
+    normal = type(stats.norm)
+    assert checker.reason(normal.__setstate__, normal) is None and checker.proved
+    listed = ruleset.load().allowed["scipy.stats._continuous_distns"]["norm_gen"]
+    assert listed == lists.KINDS["proved"] and not listed & lists.Use.FILL
+    from sklearn.svm import SVC
+
+    checker.proved = False
+    assert checker.reason(SVC.__setstate__, SVC) is None and not checker.proved
 
 
 RISKY = {"eval", "exec", "compile", "__import__", "open"}

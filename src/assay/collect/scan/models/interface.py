@@ -79,10 +79,10 @@ class Limits:
     """Bytes that are unpacked, all together."""
     ratio: int = 1000
     """How many times larger than the archive its contents may be, beyond the first 64 MiB."""
-    seconds: float = 60.0
-    """CPU time of one pickle."""
+    seconds: float = 600.0
+    """CPU time that even the largest file may take; smaller ones have as much as their size may cost."""
     memory: int = 2 << 30
-    """Bytes of address space of a worker, beyond what the file's own size allows."""
+    """Bytes of address space of a worker, beyond what a large file's own size allows."""
 
 
 class Scan(Protocol):
@@ -120,6 +120,10 @@ class Scan(Protocol):
         ...
 
 
+ALLOWED_BY_CALLER = "allowed-by-caller"
+"""The rule of names that whoever loads a file allows beside the lists."""
+
+
 class Rules(Protocol):
     """Which names may be used, and what the others are."""
 
@@ -130,7 +134,8 @@ class Rules(Protocol):
 
     def judge(self, module: str, name: str, use: str) -> tuple[Tier, str]:
         """The tier of a global and the rule that says so. ``use`` is ``reference``, ``call``, ``new`` (a class that is
-        instantiated by NEWOBJ and filled by BUILD) or ``build``.
+        instantiated by NEWOBJ and filled by BUILD), ``build``, or ``fill`` (BUILD with a state that is not known to be
+        only data).
         """
         ...
 

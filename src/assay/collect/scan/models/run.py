@@ -81,7 +81,8 @@ def scan(
             note = caches.save(target, key, [row for row in rows if row is not None]) or note
         if note and notes is not None:
             notes(f"the cache of scans was not used: {note}")
-    return TargetResult(str(target.reference), tuple(item for item in made if item is not None), rules.digest)
+    files = tuple(item for item in made if item is not None)
+    return TargetResult(str(target.reference), files, rules.digest, target.facts.refused)
 
 
 def _digested(target: Target, i: int, digests: bool) -> bool:

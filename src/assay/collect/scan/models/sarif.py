@@ -53,8 +53,12 @@ def render(
     finished: datetime,
     exit_code: int,
     ignored: tuple[str, ...] = (),
+    kind: str = "models",
 ) -> dict[str, Any]:
-    """The log. ``name`` is what the target is called; ``ignored`` are names that are no part of it."""
+    """The log. ``name`` is what the target is called; ``ignored`` are names that are no part of it.
+
+    ``kind`` is what was scanned for: two kinds of scan of one target do not replace each other.
+    """
     found = [(item, finding) for item in result.files for finding in item.findings]
     found.sort(key=lambda pair: -pair[1].tier.rank)  # what does not fit is the least bad
     shown = found[:MAX_RESULTS]
@@ -70,7 +74,7 @@ def render(
                 "rules": [_rule(rule, worst[rule]) for rule in rules],
             }
         },
-        "automationDetails": {"id": f"assay-scan/models/{one_line(name, 200)}/"},
+        "automationDetails": {"id": f"assay-scan/{kind}/{one_line(name, 200)}/"},
         "invocations": [_invocation(result, finished, exit_code, ignored)],
         "artifacts": [_artifact(item) for item in result.files[:MAX_ARTIFACTS]],
         "results": list(_results(shown, {rule: i for i, rule in enumerate(rules)}, artifacts, baseline)),

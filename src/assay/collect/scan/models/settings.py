@@ -30,6 +30,8 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A signed file of accepted findings."""
     baseline_keys: list[str] = []
     """Public keys (PEM) of those who may accept findings; without any, whoever is trusted for the target."""
+    poisoning: dict[str, Any] = {}
+    """How data sets are scanned: see `assay.collect.scan.poisoning.settings`."""
 
 
 def parse(section: Mapping[str, Any]) -> Settings:

@@ -23,6 +23,7 @@ import msgspec
 
 from assay.collect.scan.models.interface import Finding, Limits, Rules
 from assay.collect.scan.models.judging import Judge, Judged, judge
+from assay.collect.scan.models.pickle import machine
 
 HEADER = struct.Struct("<cI")
 """Kind and length of a frame."""
@@ -33,11 +34,20 @@ FRAME = 1 << 20
 START, FILE, DIGEST, FINDING, DONE = b"S", b"Q", b"H", b"F", b"D"
 """Kinds: what a spawned worker needs; a file to judge; then its digest, each finding, and its end."""
 
-BYTES_A_SECOND = 10_000_000
-"""The slowest honest file, in bytes for a second of CPU: a protocol 0 pickle of small objects, read in three modes."""
+LEAST = 4
+"""CPU seconds that the smallest file may take: a thousand times what it takes, and too few for a bomb to be felt."""
 
-PER_BYTE = 12
-"""Address space for each byte of a file: what a pickle of small objects takes when it is read."""
+BYTES_A_SECOND = 10_000_000
+"""The slowest honest file, in bytes for a second of CPU: weights that bzip2 or xz packed, a pickle of protocol 0."""
+
+BOMB = 10
+"""A file that takes so many times longer than the slowest honest one of its size is none."""
+
+LARGE = 32 << 20
+"""Bytes from which on a file may take more than `Limits.memory`, and is the last one of its worker."""
+
+PER_BYTE = 16
+"""Address space for each byte beyond `LARGE`: what a pickle of small objects takes when it is read."""
 
 _encoder = msgspec.msgpack.Encoder()
 
@@ -60,13 +70,22 @@ class Start(msgspec.Struct, array_like=True):
     """``sys.path`` of the parent."""
 
 
-LEAST = 6
-"""CPU seconds that the smallest file may take: enough for what is unpacked from it, too few for a bomb to be felt."""
-
-
 def seconds_for(size: int, limits: Limits) -> int:
     """CPU seconds that scanning a file of ``size`` bytes may take, without its digest."""
-    return int(min(limits.seconds, LEAST + size // BYTES_A_SECOND))
+    return int(min(limits.seconds, LEAST + size / BYTES_A_SECOND))
+
+
+def is_bomb(size: int, limits: Limits) -> bool:
+    """Whether a file that used up its CPU time is a bomb. Otherwise it was only too large to be scanned in that time.
+
+    It is one where the time was enough for any honest file of its size, many times over (`BOMB`).
+    """
+    return seconds_for(size, limits) >= max(LEAST, BOMB * size / BYTES_A_SECOND)
+
+
+def memory_for(size: int, limits: Limits, base: int) -> int:
+    """Bytes of address space that a worker may have while it scans; ``base`` is what it has before."""
+    return max(limits.memory, base + limits.memory * 3 // 4) + PER_BYTE * max(0, size - LARGE)
 
 
 def serve(
@@ -85,6 +104,8 @@ def serve(
         request = msgspec.msgpack.decode(payload, type=Request)
         _limit(base, request, limits)
         gc.disable()
+        if request.size >= LARGE:
+            machine.kept = []  # the parent ends this process after the file, and with it what is in there
         with os.fdopen(descriptors[0], "rb") as file:
             done = judge(
                 file,
@@ -98,8 +119,9 @@ def serve(
                 digest=partial(_digested, channel, request.size, limits) if request.digest else None,
                 known=request.known,
             )
-        gc.enable()
         send(channel, DONE, _encoder.encode(done))
+        if request.size < LARGE:
+            gc.enable()
 
 
 def _say(channel: socket.socket, finding: Finding) -> None:
@@ -116,7 +138,7 @@ def _limit(base: int, request: Request, limits: Limits) -> None:
     """Limits for one more file: address space, and CPU time counted from now."""
     size = request.size
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = max(base + (512 << 20), limits.memory) + PER_BYTE * size
+    wanted = memory_for(size, limits, base)
     resource.setrlimit(resource.RLIMIT_AS, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
     if not request.digest:
         _limit_time(size, limits)

@@ -6,6 +6,7 @@ comes out of a worker is data of an untrusted process: bounded, checked, and nev
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import select
@@ -23,7 +24,8 @@ import msgspec
 
 from assay.collect.scan.models import worker
 from assay.collect.scan.models.interface import Finding, Limits, Rules, Severity, Tier
-from assay.collect.scan.models.judging import MAX_FINDINGS, Judge, Judged, trouble
+from assay.collect.scan.models.judging import MAX_FINDINGS, Judge, Judged, one_line, trouble
+from assay.collect.scan.models.pickle.judging import DENIES, EXECUTES
 from assay.errors import AssayError
 from assay.targets.digest.pool import can_fork
 from assay.targets.interface import DIGEST
@@ -43,6 +45,8 @@ _SLOWEST = 5_000_000
 _MEMORY = 64 << 20
 """Content that is no file on a disk is handed over in memory up to this size."""
 
+_TAKEN_OVER = "made its reader say what no reader says"
+
 _START = """
 import sys
 sys.path[:0] = [sys.argv[2]]
@@ -53,11 +57,12 @@ main(int(sys.argv[1]))
 _findings = msgspec.msgpack.Decoder(Finding)
 _ends = msgspec.msgpack.Decoder(Judged)
 
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGFPE, signal.SIGILL)
+"""What only the bytes of the file bring about, in whoever reads it: no accident of the machine ends a process so."""
+
 _ENDS = {
-    signal.SIGSEGV: "crashes its reader",
-    signal.SIGBUS: "crashes its reader, or became shorter while it was read",
-    signal.SIGABRT: "crashes its reader",
-    signal.SIGXCPU: "takes more CPU time than a file of its size may",
+    **dict.fromkeys(_CRASHES, "crashes its reader"),
+    signal.SIGBUS: "became shorter while it was read, or the disk failed",
     signal.SIGKILL: "ended its reader, or the machine ran out of memory",
 }
 
@@ -203,57 +208,54 @@ class Pool:
                 elif kind == worker.FINDING and len(process.findings) < 2 * MAX_FINDINGS and process.item is not None:
                     process.findings.append(_findings.decode(payload))
                 elif kind == worker.DONE and process.item is not None:
+                    judged = _ends.decode(payload)
                     item, process.item = process.item, None
-                    yield Outcome(item.index, _ends.decode(payload), tuple(process.findings))
+                    if item.size >= worker.LARGE:
+                        self._forget(process, poll)  # what the file made stays with it: see `pickle.machine.kept`
+                        _kill(process)
+                    yield Outcome(item.index, judged, tuple(process.findings))
                 else:
                     raise ValueError("it says what no worker says")
         except (ValueError, msgspec.MsgspecError):
             # Whoever speaks here may be the file itself, with the worker's voice.
-            yield self._lost(process, poll, "made its reader say what no reader says", Tier.MALICIOUS)
+            yield self._lost(process, poll, _TAKEN_OVER, Tier.MALICIOUS)
 
     def _lost(self, process: _Process, poll: select.poll, why: str | None, tier: Tier = Tier.UNREADABLE) -> Outcome:
-        """End a worker, and say so about the file that it was at."""
-        poll.unregister(process.channel)
-        del self._processes[process.channel.fileno()]
-        status = self._end(process)
+        """End a worker, and say so about the file that it was at. What the file itself brought about is malicious."""
+        self._forget(process, poll)
+        status = _end(process)
+        said = _last_words(process)
         item, process.item = process.item, None
+        rule = "scan/limit"
+        if why is None and status == signal.SIGXCPU and item is not None:
+            bomb = worker.is_bomb(item.size, self._work.limits)
+            why = "takes more CPU time than any honest file of its size" if bomb else "takes more CPU time than one may"
+            tier = Tier.MALICIOUS if bomb else tier
+        elif why is None:
+            rule, why = "scan/crashed", _epitaph(status) + said
+            tier = Tier.MALICIOUS if status in _CRASHES else tier
         if item is None:
             raise AssayError(
-                f"a worker that scans files ended before it was given one ({why or _epitaph(status)})",
+                f"a worker that scans files ended before it was given one (it {why})",
                 hint="if memory is short, try fewer workers with --workers",
             )
-        text = why or _epitaph(status)
+        malicious = tier is Tier.MALICIOUS
+        atlas = (EXECUTES if why == _TAKEN_OVER else DENIES) if malicious else ()
         finding = Finding(
-            "scan/crashed" if why is None and status != signal.SIGXCPU else "scan/limit",
+            rule,
             tier,
-            Severity.CRITICAL,
-            f"it {text}: nothing that was not found before that is known about it",
-            atlas=("AML.T0043",) if tier is Tier.MALICIOUS else (),
-            mitigation="Do not load it: no honest model does that.",
+            Severity.CRITICAL if malicious else Severity.HIGH,
+            f"it {why}: nothing that was not found before that is known about it",
+            atlas=atlas,
+            mitigation="Do not load it: no honest model does that."
+            if malicious
+            else "Do not load it before it is known why; scan it again where there is more memory and time.",
         )
         return Outcome(item.index, None, (*process.findings, finding), process.sha256)
 
-    def _end(self, process: _Process) -> int | None:
-        """Kill a worker and wait for it; the signal that had ended it before, if one had."""
-        process.channel.close()
-        if process.spawned is not None:
-            try:
-                code = process.spawned.wait(0.2)
-            except subprocess.TimeoutExpired:
-                process.spawned.kill()
-                process.spawned.wait()
-                return None
-            return -code if code < 0 else None
-        for _ in range(20):  # it closed its end while dying: how it died is known in a moment
-            try:
-                pid, status = os.waitpid(process.pid, os.WNOHANG)
-            except ChildProcessError:
-                return None
-            if pid:
-                return os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
-            time.sleep(0.01)
-        _kill(process.pid)
-        return None
+    def _forget(self, process: _Process, poll: select.poll) -> None:
+        poll.unregister(process.channel)
+        del self._processes[process.channel.fileno()]
 
     def _fork(self) -> _Process:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -288,6 +290,7 @@ class Pool:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,  # until `worker.settle`, which closes it
             )
         worker.send(ours, worker.START, msgspec.msgpack.encode(start))
         return _Process(spawned.pid, ours, spawned)
@@ -297,12 +300,7 @@ class Pool:
 
     def __exit__(self, *exc: object) -> None:
         for process in self._processes.values():
-            process.channel.close()  # the end of its work, for one that is idle
-            if process.spawned is not None:
-                process.spawned.kill()
-                process.spawned.wait()
-            else:
-                _kill(process.pid)
+            _kill(process)
         self._processes.clear()
 
 
@@ -345,12 +343,46 @@ def _frames(read: bytearray) -> Iterator[tuple[bytes, bytes]]:
         del read[:at]
 
 
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    except (ProcessLookupError, ChildProcessError):
-        pass
+def _kill(process: _Process) -> None:
+    process.channel.close()
+    if process.spawned is not None:
+        process.spawned.kill()
+        process.spawned.wait()
+        _last_words(process)
+        return
+    with contextlib.suppress(ProcessLookupError, ChildProcessError):
+        os.kill(process.pid, signal.SIGKILL)
+        os.waitpid(process.pid, 0)
+
+
+def _end(process: _Process) -> int | None:
+    """Kill a worker and wait for it; the signal that had ended it before, if one had."""
+    process.channel.close()
+    for _ in range(20):  # it closed its end while dying: how it died is known in a moment
+        if process.spawned is not None:
+            code = process.spawned.poll()
+            if code is not None:
+                return -code if code < 0 else None
+        else:
+            try:
+                pid, status = os.waitpid(process.pid, os.WNOHANG)
+            except ChildProcessError:
+                return None
+            if pid:
+                return os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
+        time.sleep(0.01)
+    _kill(process)
+    return None
+
+
+def _last_words(process: _Process) -> str:
+    """What a spawned worker said before it could work; nobody else would tell the user why."""
+    if process.spawned is None or process.spawned.stderr is None or process.spawned.stderr.closed:
+        return ""
+    with process.spawned.stderr as stream:
+        lines = stream.read(1 << 16).decode("utf-8", "replace").split("\n")
+    said = next((line for line in reversed(lines) if line.strip()), "")
+    return f" ({one_line(said, 200)})" if said else ""
 
 
 def _epitaph(status: int | None) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 from assay.collect.scan.models.interface import Severity
 from assay.collect.scan.models.judging import one_line
 from assay.collect.scan.poisoning import contributions, neighbours
-from assay.collect.scan.poisoning.features import Features, Matrix, Numbers
+from assay.collect.scan.poisoning.features import Features, Masked, Matrix, Numbers
 from assay.collect.scan.poisoning.interface import Group, Marks, Row
 from assay.collect.scan.poisoning.learning import Judge, confident_errors
 from assay.collect.scan.poisoning.neighbours import Near
@@ -21,6 +21,9 @@ from assay.collect.scan.poisoning.triggers import error_rates, triggers
 
 LISTED = 1_000
 """Rows of a group that are listed."""
+
+SURE = 0.25
+"""Part of a model's contradictions that are sure ones and that neighbours confirm, below which classes overlap."""
 
 FAR = 6.0
 """Spreads from its class at which a row is an outlier."""
@@ -39,8 +42,9 @@ class Found:
 class Analysis:
     """One table under all analyses."""
 
-    def __init__(self, features: Features, rows: list[Row], keys: list[bytes], seed: int) -> None:
+    def __init__(self, features: Features, rows: list[Row], keys: list[bytes], seed: int, masked: Masked) -> None:
         self.features = features
+        self.masked = masked
         self.rows = rows
         self.y = features.y
         self.near: Near = neighbours.near(features, keys)
@@ -48,6 +52,7 @@ class Analysis:
         self.found = Found()
         self.usual = 0.0
         self._rates: Matrix = np.zeros(0)
+        self._votes: Matrix = np.zeros((0, 0))
 
     def run(self, new: Numbers | None, relabelled: Numbers | None) -> Found:
         """Everything. ``new`` and ``relabelled`` are positions, from a comparison with an earlier version."""
@@ -103,7 +108,7 @@ class Analysis:
             )
             self.found.marks.add(i, "label-error", max(margin, 0.05), text)
             self.found.suggested[int(i)] = int(other)
-        vote = neighbours.votes(self.near, y, self.judge.classes)
+        vote = self._votes = neighbours.votes(self.near, y, self.judge.classes)
         best = vote.argmax(axis=1)
         against = np.flatnonzero((y >= 0) & (best != y) & (vote.max(axis=1) >= 0.6))
         for i in against.tolist():
@@ -114,7 +119,10 @@ class Analysis:
         marks[np.union1d(errors, against)] = 1
         if len(both):
             rate = len(both) / int((y >= 0).sum())
-            severity = Severity.MEDIUM if rate > 0.06 else Severity.LOW if rate > 0.03 else Severity.INFO
+            # Where classes overlap, an honest model is often wrong, and seldom sure of it.
+            sure = np.sum((vote[both, y[both]] <= 0.3) & (probabilities[both, y[both]] <= 0.2))
+            overlap = sure < SURE * self.usual * (y >= 0).sum()
+            severity = Severity.INFO if rate <= 0.03 else Severity.LOW if rate <= 0.06 or overlap else Severity.MEDIUM
             few = "" if severity != Severity.INFO else "; so many are usual in honest data"
             text = (
                 f"{len(both):,} rows ({rate:.1%}) have a label that both a model and their neighbours contradict{few}"
@@ -142,13 +150,15 @@ class Analysis:
                     if majority is not None:
                         self.found.suggested.setdefault(int(i), majority)
         if rows:
-            rate = len(rows) / len(self.y)
-            severity = Severity.MEDIUM if len(rows) >= 5 and rate > 0.005 else Severity.LOW
+            # Where classes overlap, equal rows have several labels, and so have the rows around them.
+            sure = int((self._votes[rows, self.y[rows]] <= 0.3).sum())
+            many = sure >= 5 and sure > 0.005 * len(self.y) and sure >= 0.4 * len(rows)
+            severity = Severity.MEDIUM if many else Severity.LOW
             text = f"{len(rows):,} rows are near-duplicates of rows with another label"
             self._group("duplicate-conflict", severity, text, np.array(sorted(rows)))
 
     def _triggers(self) -> None:
-        for trigger in triggers(self.features, self.judge, self._rates):
+        for trigger in triggers(self.features, self.judge, self._rates, self.near.cluster, self.masked):
             rows = trigger.rows
             text = (
                 f"{len(rows):,} rows share {trigger.name} and the label {self._name(trigger.label)}, though a model "

@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from assay.collect.scan.models.judging import one_line
 from assay.collect.scan.poisoning.interface import Settings
 from assay.collect.scan.poisoning.libraries import library
-from assay.collect.scan.poisoning.table import Table, shown
+from assay.collect.scan.poisoning.table import Cells, Table, shown
 from assay.errors import UsageError
 
 Matrix = NDArray[np.float64]
@@ -27,7 +28,7 @@ WIDTH = 64
 
 MAX_CLASSES = 1_000
 
-_LABELS = ("label", "labels", "target", "class", "y", "category", "sentiment", "answer", "species", "diagnosis")
+_LABELS = ("label", "labels", "target", "class", "y")
 _SOURCES = ("source", "contributor", "annotator", "annotator_id", "worker", "worker_id", "uploader", "author", "origin")
 _IDS = ("id", "idx", "index", "uuid", "row_id", "row")
 _WORD = re.compile(r"\w+", re.UNICODE)
@@ -58,6 +59,8 @@ class Features:
     exact: Matrix
     """Numbers as they are, for exact values; as many columns as ``exact_names``."""
     exact_names: list[str]
+    exact_at: list[tuple[str, int | None]]
+    """Column of each of them, and its place in a vector."""
     grids: list[tuple[int, int]] = field(default_factory=list)
     """Ranges of columns of ``exact`` that came from one vector: pixels, embeddings."""
     roles: dict[str, str] = field(default_factory=dict)
@@ -68,26 +71,41 @@ class Features:
 
 
 def roles(table: Table, settings: Settings, notes: list[str]) -> tuple[str | None, str | None]:
-    """The columns with label and source. Raises `UsageError` for one that was named and is not there."""
+    """The columns with label and source.
+
+    Raises `UsageError` for a column that was named and is not there, and where several could be the label.
+    """
     lower = {column.lower(): column for column in reversed(table.columns)}
-    for column in (settings.label, settings.source, *settings.text, *settings.ignore):
+    for column in (settings.label or None, settings.source, *settings.text, *settings.ignore):
         if column is not None and column not in table.columns:
-            listed = ", ".join(name[:40] for name in table.columns[:20])
+            listed = ", ".join(one_line(name, 40) for name in table.columns[:20])
             raise UsageError(f"the data set has no column {column!r}", hint=f"its columns: {listed}")
-    label = settings.label
-    if label is None:
-        label = next((lower[name] for name in _LABELS if name in lower and _is_label(table, lower[name])), None)
-        notes.append(
-            f"the column {label!r} was taken for the label"
-            if label is not None
-            else "no column was taken for the label: name one to look for wrong labels and triggers"
-        )
+    label = settings.label if settings.label is not None else _guessed(table, settings, notes)
+    if not label:
+        notes.append("no column was taken for the label: wrong labels and triggers were not looked for")
     source = settings.source
     if source is None:
         source = next((lower[name] for name in _SOURCES if name in lower and lower[name] != label), None)
         if source is not None:
             notes.append(f"the column {source!r} was taken for who contributed a row")
-    return label, source
+    return label or None, source
+
+
+def _guessed(table: Table, settings: Settings, notes: list[str]) -> str | None:
+    """The one column that is called like a label and has few values; with two of them nobody guesses."""
+    named = (settings.source, *settings.text, *settings.ignore)
+    plausible = [name for name in table.columns if name.lower() in _LABELS and name not in named]
+    plausible = [name for name in plausible if _is_label(table, name)]
+    if len(plausible) > 1:
+        listed = ", ".join(repr(one_line(name, 40)) for name in plausible)
+        raise UsageError(
+            f"several columns could be the label: {listed}",
+            hint="name it: --label COLUMN, or label= from Python (an empty one where there is none)",
+        )
+    if plausible:
+        notes.append(f"the column {plausible[0]!r} was taken for the label")
+        return plausible[0]
+    return None
 
 
 def _is_label(table: Table, column: str) -> bool:
@@ -127,8 +145,65 @@ def build(table: Table, settings: Settings, seed: int) -> Features:
         taken[source] = "source"
     away = frozenset(name for name, role in taken.items() if role in ("label", "source", "ignored"))
     return Features(
-        made.matrix(), y, labels, sources, made.words, made.exact(), made.exact_names, made.grids, taken, away, notes
+        made.matrix(),
+        y,
+        labels,
+        sources,
+        made.words,
+        made.exact(),
+        made.exact_names,
+        made.exact_at,
+        made.grids,
+        taken,
+        away,
+        notes,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What rows may have in common."""
+
+    name: str
+    """Printable."""
+    words: frozenset[str] = frozenset()
+    """Words of texts."""
+    cells: tuple[tuple[str, int | None], ...] = ()
+    """Columns, and places in vectors."""
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """The rows as they are without some item, to be asked what else speaks for their labels."""
+
+    table: Table
+    settings: Settings
+    features: Features
+    seed: int
+
+    def __call__(self, rows: Numbers, item: Item) -> Matrix | None:
+        """The matrix of some rows without ``item``; None where nothing else is left of them."""
+        cells = [self._without(self.table.cells[i], item) for i in rows.tolist()]
+        part = Table(rows=[self.table.rows[i] for i in rows.tolist()], cells=cells, columns=self.table.columns)
+        away = {name for name in self.features.left_out if name not in self.settings.ignore}
+        try:
+            return _Columns(part, self.settings, away, self.seed).matrix()
+        except UsageError:
+            return None
+
+    def _without(self, cells: Cells, item: Item) -> Cells:
+        made = dict(cells)
+        for column, place in item.cells:
+            if place is None:
+                made[column] = None
+            elif hasattr(made.get(column), "__len__"):
+                made[column] = np.array(made[column], dtype=np.float64)
+                made[column][place] = np.nan
+        for column, role in self.features.roles.items() if item.words else ():
+            if role == "text" and made.get(column) is not None:
+                text = _text_whole(made[column])
+                made[column] = _WORD.sub(lambda word: "" if word[0].lower() in item.words else word[0], text)
+        return made
 
 
 def _text(value: Any) -> str:
@@ -144,6 +219,7 @@ class _Columns:
         self._seed = seed
         self._rows = len(table.rows)
         self.exact_names: list[str] = []
+        self.exact_at: list[tuple[str, int | None]] = []
         self.grids: list[tuple[int, int]] = []
         self.roles: dict[str, str] = {}
         self.notes: list[str] = []
@@ -184,7 +260,7 @@ class _Columns:
         if column.lower() in _IDS or (len(steps) > 10 and steps.size and bool(np.all(steps == steps[0])) and steps[0]):
             self.notes.append(f"the column {column[:60]!r} counts rows: ignored")
             return "ignored"
-        self._keep_exact(raw[:, None], [column])
+        self._keep_exact(raw[:, None], [column], [(column, None)])
         self._parts.append(_standard(raw[:, None]))
         return "number"
 
@@ -203,7 +279,7 @@ class _Columns:
             self.notes.append(f"{odd:,} rows of {column[:60]!r} have another length than {width:,}: taken as missing")
         start = len(self.exact_names)
         if width <= _EXACT and fold.width == width:
-            self._keep_exact(raw, [f"{column}[{i}]" for i in range(width)])
+            self._keep_exact(raw, [f"{column}[{i}]" for i in range(width)], [(column, i) for i in range(width)])
             self.grids.append((start, start + width))
         self._parts.append(reduced(_standard(raw, together=True), self._seed))
         return "vector"
@@ -214,7 +290,8 @@ class _Columns:
         for i, value in enumerate(values):
             if value is not None:
                 hot[i, position[_text(value)]] = 1.0
-        self._keep_exact(np.where(hot > 0, 1.0, np.nan), [f"{column}={name}" for name in sorted(kinds)])
+        names = [f"{column}={name}" for name in sorted(kinds)]
+        self._keep_exact(np.where(hot > 0, 1.0, np.nan), names, [(column, None)] * len(names))
         self._parts.append(hot)
         return "category"
 
@@ -224,9 +301,10 @@ class _Columns:
                 words.extend(_WORD.findall(_text_whole(value).lower())[: _MAX_WORDS - len(words)])
         return "text"
 
-    def _keep_exact(self, raw: Matrix, names: list[str]) -> None:
+    def _keep_exact(self, raw: Matrix, names: list[str], places: list[tuple[str, int | None]]) -> None:
         self._exact.append(raw)
         self.exact_names.extend(names)
+        self.exact_at.extend(places)
 
     def _texts(self) -> None:
         vectors = library("sklearn.feature_extraction.text").TfidfVectorizer(

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 
 from assay.collect.scan.models.interface import FileResult, Severity, TargetResult
 
-METHOD = 1
+METHOD = 2
 """Number of the method: raised whenever the same rows and settings may lead to other findings."""
 
 
@@ -20,7 +20,7 @@ class Settings:
     """What counts as what in a data set, and how much of it is looked at. Recorded, as a digest, in the evidence."""
 
     label: str | None = None
-    """Column with the class of each row; None looks for a usual name."""
+    """Column with the class of each row; None looks for a usual name, and the empty string says that there is none."""
     text: tuple[str, ...] = ()
     """Columns with text; empty means those that look like it."""
     source: str | None = None
@@ -33,6 +33,10 @@ class Settings:
     """Of the draw and of every random step, together with the data set's own digest."""
     shown: int = 1_000
     """Suspect rows that are listed; all of them are counted."""
+    embeddings: str | None = None
+    """Contents digest (hex) of the file with each row's embedding; set while scanning."""
+    since: tuple[str, ...] = ()
+    """Contents digests (hex) of the earlier versions that it was compared with; set while scanning."""
 
     @property
     def digest(self) -> str:
@@ -100,19 +104,27 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
-    """The data set beside an earlier version of itself."""
+class Version:
+    """An earlier version of the data set."""
 
-    baseline: str
-    """Name of the earlier version."""
+    name: str
+    """What it is called."""
     contents: str
     """Digest of its contents, hex: hold it against what was attested before believing the comparison."""
     rows: int
     """Its rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The data set beside earlier versions of itself."""
+
+    versions: tuple[Version, ...]
+    """All of them, as the caller named them."""
     new: int
-    """Analysed rows that it does not have."""
+    """Analysed rows that none of them has."""
     relabelled: int
-    """Analysed rows that it has with another label."""
+    """Analysed rows that they have with other labels only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +168,9 @@ class PoisoningResult:
     notes: tuple[str, ...] = ()
     """What was assumed and what could not be looked at."""
     compared: Comparison | None = None
-    """The earlier version, where one was given."""
+    """The earlier versions, where some were given."""
+    settings: Settings = field(default_factory=Settings)
+    """As they were in force."""
     points: tuple[Point, ...] = ()
     """At most a few thousand rows, for the picture."""
 

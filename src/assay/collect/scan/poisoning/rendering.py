@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
+from assay.collect.scan.models.baseline import Baseline
+from assay.collect.scan.models.interface import Tier
 from assay.collect.scan.models.judging import one_line
+from assay.collect.scan.models.predicate import as_json as scan_as_json
 from assay.collect.scan.models.predicate import verdict
 from assay.collect.scan.poisoning.interface import PoisoningResult, Row
 
@@ -23,7 +27,7 @@ def lines(result: PoisoningResult, *, verbose: bool = False) -> Iterator[str]:
             yield f"  {group.severity.value:<8}  {group.kind}: {group.text}"
     for item in result.scanned.files:
         for finding in item.findings:
-            if finding.rule in ("poisoning/unreadable", "poisoning/sampled"):
+            if finding.tier is not Tier.SAFE:
                 yield f"  {finding.severity.value:<8}  {item.path}: {finding.message}"
     shown = result.suspects if verbose else result.suspects[:SHOWN]
     if shown:
@@ -37,11 +41,11 @@ def lines(result: PoisoningResult, *, verbose: bool = False) -> Iterator[str]:
     if len(shown) < result.suspected:
         yield f"  … and {result.suspected - len(shown):,} more rows"
     if result.compared is not None:
-        earlier = result.compared
-        yield (
-            f"  compared with {one_line(earlier.baseline, 80)} (sha256:{earlier.contents[:12]}…, {earlier.rows:,} "
-            f"rows): {earlier.new:,} new, {earlier.relabelled:,} with another label"
-        )
+        for earlier in result.compared.versions:
+            yield (
+                f"  compared with {one_line(earlier.name, 80)} (sha256:{earlier.contents[:12]}…, {earlier.rows:,} rows)"
+            )
+        yield f"  since then: {result.compared.new:,} new rows, {result.compared.relabelled:,} with another label"
     for path, why in result.scanned.skipped.items():
         yield f"  not scanned  {one_line(path, 200)}: {why}"
     for note in result.notes:
@@ -53,10 +57,9 @@ def _suspect(result: PoisoningResult) -> str:
 
 
 def as_json(result: PoisoningResult) -> dict[str, Any]:
-    """Everything but the picture's points. ``verdict`` and ``files`` are those of every scan."""
+    """Everything but the picture's points. ``target``, ``verdict`` and ``files`` are those of every scan."""
     return {
-        "target": result.target,
-        "verdict": verdict(result.scanned),
+        **scan_as_json(result.scanned, result.target, Baseline()),
         "rows": result.rows,
         "analysed": result.analysed,
         "columns": dict(result.columns),
@@ -90,26 +93,16 @@ def as_json(result: PoisoningResult) -> dict[str, Any]:
         "compared": None
         if result.compared is None
         else {
-            "baseline": result.compared.baseline,
-            "contents": f"sha256:{result.compared.contents}",
-            "rows": result.compared.rows,
+            "versions": [
+                {"name": item.name, "contents": f"sha256:{item.contents}", "rows": item.rows}
+                for item in result.compared.versions
+            ],
             "new": result.compared.new,
             "relabelled": result.compared.relabelled,
         },
-        "files": [
-            {
-                "path": item.path,
-                "tier": item.tier.value,
-                "format": item.format,
-                "digest": f"sha256:{item.sha256}" if item.sha256 is not None else None,
-                "findings": [
-                    {"rule": finding.rule, "severity": finding.severity.value, "message": finding.message}
-                    for finding in item.findings
-                ],
-            }
-            for item in result.scanned.files
-        ],
-        "skipped": dict(result.scanned.skipped),
+        "settings": {
+            name: list(value) if isinstance(value, tuple) else value for name, value in asdict(result.settings).items()
+        },
         "notes": list(result.notes),
     }
 

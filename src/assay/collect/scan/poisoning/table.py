@@ -10,7 +10,7 @@ import hashlib
 import heapq
 import random
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
@@ -49,6 +49,8 @@ class Table:
     """Where each is, in the order of the files."""
     cells: list[Cells] = field(default_factory=list)
     """What each says."""
+    order: list[int] = field(default_factory=list)
+    """Which one it is of all rows that were read, from 1."""
     total: int = 0
     """Rows that were read."""
     formats: dict[str, str] = field(default_factory=dict)
@@ -62,11 +64,24 @@ class Table:
     columns: tuple[str, ...] = ()
     """Names, in the order in which they first came."""
 
+    def keep(self, rows: Iterable[tuple[int, Row, Cells]]) -> None:
+        """Have these rows, each with its number among all, and no others."""
+        listed = sorted(rows, key=lambda item: item[0])
+        self.order = [item[0] for item in listed]
+        self.rows = [item[1] for item in listed]
+        self.cells = [item[2] for item in listed]
+        self.columns = tuple(dict.fromkeys(column for cells in self.cells for column in cells))
+
 
 def read(
-    target: Target, *, sample: int, seed: bytes, every: Callable[[Row, Cells], None] = lambda _row, _cells: None
+    target: Target,
+    *,
+    sample: int,
+    seed: bytes,
+    every: Callable[[Row, Cells], None] = lambda _row, _cells: None,
+    wanted: Callable[[Cells], bool] = lambda _cells: True,
 ) -> Table:
-    """Read all tables of ``target``; ``every`` sees each row, whether it is kept or not.
+    """Read all tables of ``target``; ``every`` sees each row, whether it is kept or not. Only ``wanted`` rows are kept.
 
     All files must have the same columns: others are skipped and said so. Raises `MissingExtraError` where a file's
     format needs a library that is not installed.
@@ -90,6 +105,8 @@ def read(
                 row = Row(name, number)
                 cells = {column: plain(value) for column, value in cells.items()}
                 every(row, cells)
+                if not wanted(cells):
+                    continue
                 item = (draw.random(), table.total, row, cells)
                 if len(kept) < sample:
                     heapq.heappush(kept, item)
@@ -100,10 +117,7 @@ def read(
                     weight += _weight(cells) - _weight(heapq.heapreplace(kept, item)[3])
         except DocumentError as error:
             table.broken[path] = error.message
-    kept.sort(key=lambda item: item[1])
-    table.rows = [item[2] for item in kept]
-    table.cells = [item[3] for item in kept]
-    table.columns = tuple(dict.fromkeys(column for cells in table.cells for column in cells))
+    table.keep((item[1], item[2], item[3]) for item in kept)
     return table
 
 

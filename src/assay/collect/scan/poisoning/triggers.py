@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.collect.scan.models.judging import one_line
-from assay.collect.scan.poisoning.features import Features, Matrix, Numbers
+from assay.collect.scan.poisoning.features import Features, Item, Masked, Matrix, Numbers
 from assay.collect.scan.poisoning.learning import Judge, surprise
 
 LEAST = 5
@@ -29,6 +29,18 @@ MOST = 0.5
 
 WRONG = 0.4
 """Part of its rows that must look like another class."""
+
+STILL = 0.65
+"""Part of that which must remain when half of the rows are known: a trigger is all that its rows have in common."""
+
+LEFT = 0.5
+"""Part of its rows that must then look like another class."""
+
+RARE = 0.2
+"""Part of the other rows that has a value at most, for it to be something that rows have in common."""
+
+_BESIDE = 3_000
+"""Rows beside which those of a trigger are looked at once more."""
 
 _CANDIDATES = 3_000
 _TESTED = 25
@@ -47,28 +59,31 @@ class Trigger:
     """Part of the rows that a model learnt from all other rows gives another label."""
 
 
-def triggers(features: Features, judge: Judge, error_rates: Matrix) -> list[Trigger]:
-    """The triggers, strongest first. ``error_rates``: by class, how often such a model is wrong on its other rows."""
+def triggers(features: Features, judge: Judge, error_rates: Matrix, clusters: Numbers, masked: Masked) -> list[Trigger]:
+    """The triggers, strongest first. ``error_rates``: by class, how often such a model is wrong on its other rows.
+
+    ``clusters`` has one number for near-duplicates, ``masked`` gives rows without what they share.
+    """
     y, classes = features.y, judge.classes
     if classes < 2:
         return []
     labelled = np.flatnonzero(y >= 0)
     counts = np.bincount(y[labelled], minlength=classes)
-    found: dict[bytes, tuple[str, Numbers, int]] = {}
-    for name, rows in _items(features, counts):
+    found: dict[bytes, tuple[Item, Numbers, int]] = {}
+    for item, rows in _items(features, counts):
         rows = rows[y[rows] >= 0]
         of_class = np.bincount(y[rows], minlength=classes)
         label = int(of_class.argmax())
         if LEAST <= of_class[label] >= PURE * len(rows) and len(rows) <= MOST * counts[label]:
-            found.setdefault(np.sort(rows).tobytes(), (name, np.sort(rows), label))
+            found.setdefault(np.sort(rows).tobytes(), (item, np.sort(rows), label))
     doubts = _Doubts(features.matrix, y, labelled, classes)
-    judged = [(doubts.part(rows, label), name, rows, label) for name, rows, label in found.values()]
-    judged = [item for item in judged if item[0] >= WRONG / 2]
-    judged.sort(key=lambda item: (-item[0] * np.sqrt(len(item[2])), item[1]))
+    judged = [(doubts.part(rows, label), item, rows, label) for item, rows, label in found.values()]
+    judged = [each for each in judged if each[0] >= WRONG / 2]
+    judged.sort(key=lambda each: (-each[0] * np.sqrt(len(each[2])), each[1].name))
     made: list[Trigger] = []
     tested = 0
     taken: list[Numbers] = []
-    for _, name, rows, label in judged[:_CANDIDATES]:
+    for _, item, rows, label in judged[:_CANDIDATES]:
         if tested == _TESTED:
             break
         if any(len(np.intersect1d(rows, other)) >= 0.7 * len(rows) for other in taken):
@@ -79,9 +94,58 @@ def triggers(features: Features, judge: Judge, error_rates: Matrix) -> list[Trig
         same = rows[y[rows] == label]
         wrong = int((judge.held_out(rest, same).argmax(axis=1) != label).sum())
         usual = max(float(error_rates[label]), 0.02)
-        if wrong >= max(LEAST, WRONG * len(same)) and surprise(wrong, len(same), usual) < 1e-4 / _TESTED:
-            made.append(Trigger(name, same, label, wrong / len(same)))
+        if wrong < max(LEAST, WRONG * len(same)) or surprise(wrong, len(same), usual) >= 1e-4 / _TESTED:
+            continue
+        item = Item(item.name, item.words, (*item.cells, *_shared(features, same, rest)))
+        if not _explained(same, rest, label, item, judge, clusters, masked, wrong / len(same)):
+            made.append(Trigger(item.name, same, label, wrong / len(same)))
     return sorted(made, key=lambda trigger: (-trigger.wrong * np.sqrt(len(trigger.rows)), trigger.name))
+
+
+def _shared(features: Features, rows: Numbers, rest: Numbers) -> Iterator[tuple[str, int | None]]:
+    """Places where nearly all of the rows have one value that few others have: a patch has more pixels than two."""
+    own = features.exact[rows]
+    usual = np.median(own, axis=0) if len(own) else own
+    with np.errstate(invalid="ignore"):
+        here = (own == usual).mean(axis=0)
+        there = (features.exact[rest] == usual).mean(axis=0)
+    yield from (features.exact_at[j] for j in np.flatnonzero((here >= PURE) & (there <= RARE)))
+
+
+def _explained(
+    rows: Numbers,
+    rest: Numbers,
+    label: int,
+    item: Item,
+    judge: Judge,
+    clusters: Numbers,
+    masked: Masked,
+    wrong: float,
+) -> bool:
+    """Whether the rows have more in common than the item: with half of them known, and without the item, a model sees
+    why the others have their label. So do honest rows of a kind of their own; what a trigger was put into does not.
+
+    Near-duplicates stay in one half, since copies of a planted row would vouch for it.
+    """
+    draw = np.random.default_rng(judge.seed)
+    own = np.unique(clusters[rows])
+    first = np.isin(clusters[rows], draw.permutation(own)[: len(own) // 2])
+    if len(own) < 2:
+        return False
+    rest = rest[~np.isin(clusters[rest], own)]
+    if len(rest) > _BESIDE:
+        rest = np.sort(draw.choice(rest, _BESIDE, replace=False))
+    together = np.r_[rest, rows]
+    matrix = masked(together, item)
+    if matrix is None:
+        return False
+    other = Judge(matrix, judge.y[together], judge.classes, judge.seed)
+    place = len(rest) + np.arange(len(rows))
+    still = 0
+    for half in (place[first], place[~first]):
+        known = np.setdiff1d(np.arange(len(together)), half)
+        still += int((other.held_out(known, half).argmax(axis=1) != label).sum())
+    return still < max(STILL * wrong, LEFT) * len(rows)
 
 
 class _Doubts:
@@ -105,7 +169,7 @@ class _Doubts:
         return float((distance.argmin(axis=1) != label).mean())
 
 
-def _items(features: Features, counts: Numbers) -> Iterator[tuple[str, Numbers]]:
+def _items(features: Features, counts: Numbers) -> Iterator[tuple[Item, Numbers]]:
     largest = int(MOST * counts.max() / PURE)
     yield from _words(features, largest)
     yield from _values(features, largest)
@@ -114,26 +178,27 @@ def _items(features: Features, counts: Numbers) -> Iterator[tuple[str, Numbers]]
             yield from _pixels(features, start, end, largest)
 
 
-def _words(features: Features, largest: int) -> Iterator[tuple[str, Numbers]]:
+def _words(features: Features, largest: int) -> Iterator[tuple[Item, Numbers]]:
     where: dict[str, list[int]] = {}
     for i, words in enumerate(features.words):
         for item in {*words, *(f"{one} {two}" for one, two in itertools.pairwise(words))}:
             where.setdefault(item, []).append(i)
     for item in sorted(where):
         if LEAST <= len(where[item]) <= largest:
-            yield f"the words {one_line(item, 60)!r}", np.array(where[item])
+            yield Item(f"the words {one_line(item, 60)!r}", frozenset(item.split(" "))), np.array(where[item])
 
 
-def _values(features: Features, largest: int) -> Iterator[tuple[str, Numbers]]:
+def _values(features: Features, largest: int) -> Iterator[tuple[Item, Numbers]]:
     for j, name in enumerate(features.exact_names):
         values = features.exact[:, j]
         kinds, inverse, numbers = np.unique(values, return_inverse=True, return_counts=True)
         for k in np.flatnonzero((numbers >= LEAST) & (numbers <= largest) & ~np.isnan(kinds)):
             shown = one_line(name, 60)
-            yield (shown if "=" in name else f"{shown} = {kinds[k]:g}"), np.flatnonzero(inverse == k)
+            called = shown if "=" in name else f"{shown} = {kinds[k]:g}"
+            yield Item(called, cells=(features.exact_at[j],)), np.flatnonzero(inverse == k)
 
 
-def _pixels(features: Features, start: int, end: int, largest: int) -> Iterator[tuple[str, Numbers]]:
+def _pixels(features: Features, start: int, end: int, largest: int) -> Iterator[tuple[Item, Numbers]]:
     """Pairs of positions of one vector that have its largest value together: a patch, however bright the rest is."""
     grid = features.exact[:, start:end]
     with np.errstate(invalid="ignore"):
@@ -152,7 +217,8 @@ def _pixels(features: Features, start: int, end: int, largest: int) -> Iterator[
     order = np.argsort(-total[pairs[:, 0], pairs[:, 1]], kind="stable")[:_CANDIDATES]
     for i, j in pairs[order]:
         name = f"{features.exact_names[start + i]} and [{j}] at the largest value"
-        yield one_line(name, 100), np.flatnonzero(bright[:, i] & bright[:, j])
+        places = (features.exact_at[start + i], features.exact_at[start + j])
+        yield Item(one_line(name, 100), cells=places), np.flatnonzero(bright[:, i] & bright[:, j])
 
 
 def error_rates(probabilities: Matrix, y: Numbers) -> Matrix:

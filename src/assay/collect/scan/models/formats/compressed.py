@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import bz2
 import lzma
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from importlib import import_module
@@ -16,7 +17,7 @@ from typing import Any, BinaryIO, Protocol
 from assay.collect.scan.models.formats.telling import APPENDED, SUPPLY, hand_on, shown, tell
 from assay.collect.scan.models.formats.views import Charge, Decoder, unpack
 from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
-from assay.errors import DocumentError
+from assay.errors import DocumentError, MissingExtraError
 
 DICTIONARY = 256 << 20
 """Bytes of memory that an xz, lzma or zstandard stream may ask for; ``xz -9`` needs 65 MiB."""
@@ -35,7 +36,8 @@ _MARKS = {
     b"\x04\x22\x4d\x18": "lz4",
     b"\x02\x21\x4c\x18": "lz4",
 }
-_OPAQUE = {b"7z\xbc\xaf\x27\x1c": "7z", b"Rar!\x1a\x07": "rar", b"MSCF\0\0\0\0": "cab", b"xar!": "xar"}
+_SKIPPED = re.compile(rb"[\x50-\x5f]\x2a\x4d\x18")
+"""Frames that zstandard and lz4 pass over (RFC 8878, 3.1.2); pzstd writes one before each frame."""
 
 
 class Stepwise(Protocol):
@@ -63,11 +65,11 @@ class Stepwise(Protocol):
 
 def kind_of(head: bytes) -> str | None:
     """Which compression a file that begins so has; zlib and lzma have weak marks and are tried."""
-    for mark, kind in _MARKS.items():
-        if head.startswith(mark):
-            return (
-                kind if kind != "lzma" or _unpacks(lambda: lzma.LZMADecompressor(memlimit=DICTIONARY), head) else None
-            )
+    kind = kind_of_start(head)
+    if kind == "lzma":
+        return kind if _unpacks(lambda: lzma.LZMADecompressor(memlimit=DICTIONARY), head) else None
+    if kind is not None:
+        return kind
     weak = len(head) > 2 and head[0] & 15 == 8 and head[0] <= 0x78 and not (head[0] << 8 | head[1]) % 31
     return "zlib" if weak and _unpacks(lambda: _Deflate(15), head) else None
 
@@ -79,6 +81,18 @@ def _unpacks(make: Callable[[], Any], head: bytes) -> bool:
         return "emory" in str(error)  # it is one, and asks for more than it gets
     except (zlib.error, EOFError):
         return False
+
+
+def is_stream(file: BinaryIO, size: int, scan: Scan) -> bool:
+    """Whether bytes out of nowhere are to be taken for what they begin like. The marks of zlib and lzma are so weak
+    that random bytes have them: of those only a stream that unpacks to its end counts. Raises `DocumentError` where
+    the budget is spent.
+    """
+    file.seek(0)
+    kind = kind_of(file.read(_PIECE))
+    if kind not in ("zlib", "lzma"):
+        return True
+    return unpack(lambda: _Stream(file, 0, size, maker(kind), None), charging(kind, scan))[2] is None
 
 
 class CompressedScanner:
@@ -100,7 +114,11 @@ class CompressedScanner:
             seen[:] = [_Stream(file, 0, size, maker(kind), None if kind == "zlib" else kind)]
             return seen[0]
 
-        data, unpacked, problem = unpack(start, charging(kind, scan))
+        try:
+            data, unpacked, problem = unpack(start, charging(kind, scan))
+        except MissingExtraError as error:
+            yield not_installed(kind, error, scan)
+            return
         end = seen[0].end
         if unpacked:
             yield from scan.inner(data, inside_name(scan.path), unpacked)
@@ -119,31 +137,6 @@ class CompressedScanner:
             yield from hand_on(file, end, size, APPENDED, scan)
 
 
-class OpaqueArchive:
-    """An archive of a kind that cannot be opened here."""
-
-    name = "7z"
-
-    def recognises(self, head: bytes, tail: bytes, file: BinaryIO, size: int, path: str) -> bool:
-        """By the mark at the beginning."""
-        return head.startswith(tuple(_OPAQUE))
-
-    def findings(self, file: BinaryIO, size: int, scan: Scan) -> Iterator[Finding]:
-        """That it was not opened."""
-        file.seek(0)
-        head = file.read(8)
-        kind = next((kind for mark, kind in _OPAQUE.items() if head.startswith(mark)), "7z")
-        yield tell(
-            scan,
-            "archive/opaque",
-            Tier.UNREADABLE,
-            Severity.MEDIUM,
-            f"archives of the kind {kind} cannot be opened: nothing inside was looked at",
-            atlas=SUPPLY,
-            mitigation="Unpack it in a place where nothing loads it, and scan what comes out.",
-        )
-
-
 def inside_name(path: str) -> str:
     """What a stream's content is called: the file's name without the compression's."""
     name = path.rsplit("/", 1)[-1]
@@ -154,21 +147,33 @@ def inside_name(path: str) -> str:
 
 
 def maker(kind: str) -> Callable[[], Stepwise]:
-    """Makes decompressors of a kind. Raises `DocumentError` where its library is not installed."""
+    """Makes decompressors of a kind. Raises `MissingExtraError` where its library is not installed."""
     if kind in ("gzip", "zlib"):
         return lambda: _Deflate(31 if kind == "gzip" else 15)
     if kind == "bz2":
         return bz2.BZ2Decompressor
     if kind in ("xz", "lzma"):
         return lambda: lzma.LZMADecompressor(memlimit=DICTIONARY)
-    library = {"zst": "zstandard", "lz4": "lz4.frame"}[kind]
     try:
-        module = import_module(library)
+        module = import_module({"zst": "zstandard", "lz4": "lz4.frame"}[kind])
     except ImportError:
-        raise DocumentError(f"{library.split('.')[0]} is not installed, so that nothing inside was looked at") from None
+        raise MissingExtraError(f"looking into what {kind} has compressed", "archives") from None
     if kind == "lz4":
         return lambda: module.LZ4FrameDecompressor()
     return lambda: _Zstandard(module)
+
+
+def not_installed(kind: str, error: MissingExtraError, scan: Scan) -> Finding:
+    """The finding for what a missing library leaves unseen."""
+    return tell(
+        scan,
+        "archive/not-installed",
+        Tier.UNREADABLE,
+        Severity.MEDIUM,
+        f"{error.message}: nothing inside was looked at",
+        atlas=SUPPLY,
+        mitigation=error.hint or "",
+    )
 
 
 def charging(kind: str, scan: Scan) -> Charge:
@@ -192,6 +197,18 @@ def raw_deflate() -> Stepwise:
     return _Deflate(-15)
 
 
+def lzma_filter(properties: bytes) -> dict[str, int]:
+    """What lzma needs for a raw stream, by the five bytes that zip and 7z keep of it. Raises `DocumentError`."""
+    if len(properties) != 5 or properties[0] >= 225:
+        raise DocumentError("the lzma properties are broken")
+    rest, lc = divmod(properties[0], 9)
+    pb, lp = divmod(rest, 5)
+    size = int.from_bytes(properties[1:], "little")
+    if size > DICTIONARY or lc + lp > 4:
+        raise DocumentError("the lzma properties ask for too much memory")
+    return {"id": lzma.FILTER_LZMA1, "dict_size": max(size, 4096), "lc": lc, "lp": lp, "pb": pb}
+
+
 class _Stream:
     """Reads a stretch of a file through decompressors, one for each stream where several follow each other."""
 
@@ -202,6 +219,14 @@ class _Stream:
         self._kept = b""
         self.end = start
         """Behind the last stream that was read to its end."""
+
+    def copy(self) -> Decoder | None:
+        """Only zlib's machine can be copied."""
+        if not isinstance(self._machine, _Deflate):
+            return None
+        made = _Stream(self._file, self._at, self._stop, self._make, self._kind)
+        made._machine, made._kept, made.end = self._machine.copy(), self._kept, self.end
+        return made
 
     def __call__(self, size: int) -> bytes:
         while True:
@@ -245,8 +270,17 @@ class _Stream:
 
 
 def kind_of_start(head: bytes) -> str | None:
-    """Like `kind_of`, by the strong marks only."""
+    """Like `kind_of`, by the strong marks only; of frames that are passed over, by what follows them."""
+    at = 0
+    while _SKIPPED.match(head, at) and at + 8 <= len(head):
+        at += 8 + int.from_bytes(head[at + 4 : at + 8], "little")
+    if at:
+        return next((kind for kind in ("zst", "lz4") for mark in _marks(kind) if head.startswith(mark, at)), "zst")
     return next((kind for mark, kind in _MARKS.items() if head.startswith(mark)), None)
+
+
+def _marks(kind: str) -> list[bytes]:
+    return [mark for mark, of in _MARKS.items() if of == kind]
 
 
 class _Deflate:
@@ -254,6 +288,12 @@ class _Deflate:
 
     def __init__(self, bits: int) -> None:
         self._machine = zlib.decompressobj(bits)
+
+    def copy(self) -> _Deflate:
+        """One that goes on from here."""
+        made = _Deflate(15)
+        made._machine = self._machine.copy()
+        return made
 
     @property
     def eof(self) -> bool:

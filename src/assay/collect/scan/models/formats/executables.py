@@ -52,7 +52,7 @@ def kind_of(head: bytes, path: str) -> str | None:
     if head.startswith(b"L\0\0\0\x01\x14\x02\0"):
         return "Windows shortcut"
     if path.endswith((".pyc", ".pyo")) or (
-        _PYC.match(head) and head[4:8] in (b"\0\0\0\0", b"\1\0\0\0", b"\3\0\0\0") and head[16:17] == b"\xe3"
+        _PYC.match(head) and head[4:8] in (b"\0\0\0\0", b"\1\0\0\0", b"\3\0\0\0") and head[16:17] in (b"\xe3", b"c")
     ):
         return "Python bytecode"
     if re.match(rb"#!\s*/", head) and b"python" not in head[:120].split(b"\n")[0]:

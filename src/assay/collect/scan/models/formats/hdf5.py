@@ -9,18 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from assay.collect.headers.hdf5 import is_hdf5, list_hdf5
+from assay.collect.headers.hdf5 import ELSEWHERE, MAGIC, is_hdf5, list_hdf5
 from assay.collect.scan.models.formats.keras import examine_config
 from assay.collect.scan.models.formats.telling import SUPPLY, read_json, shown, tell, tell_twice
 from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
 from assay.errors import MissingExtraError
 
-_EXTERNAL = ("external link", "outside of this file", "datasets in other files")
-"""How the listing says that a file's data are elsewhere."""
-
-_HARMLESS = ("is a soft link", "is empty")
-_MANY = 20
-"""Warnings from which on the listing keeps further ones to itself."""
+_HARMLESS = ("is a soft link", "is empty", "is made of other datasets of this file")
 
 
 class Hdf5:
@@ -30,7 +25,15 @@ class Hdf5:
 
     def recognises(self, head: bytes, tail: bytes, file: BinaryIO, size: int, path: str) -> bool:
         """By the signature, also behind a user block."""
-        return is_hdf5(head)
+        if is_hdf5(head):
+            return True
+        at = len(head)
+        while head and at < size:  # a block of the user's may have any power of two from 512 on
+            file.seek(at)
+            if file.read(len(MAGIC)) == MAGIC:
+                return True
+            at *= 2
+        return False
 
     def findings(self, file: BinaryIO, size: int, scan: Scan) -> Iterator[Finding]:
         """What Keras's configuration in it would do, and what is fetched from elsewhere."""
@@ -56,24 +59,22 @@ class Hdf5:
                 document, twice = read_json(text.encode("utf-8", "replace"), attribute)
                 yield from tell_twice(scan, twice, attribute)
                 yield from examine_config(document, scan, legacy=True)
-        yield from _warnings(listing.warnings, of_keras or scan.path.endswith((".h5", ".keras")), scan)
-
-
-def _warnings(warnings: list[str], of_model: bool, scan: Scan) -> Iterator[Finding]:
-    for warning in warnings:
-        if any(mark in warning for mark in _EXTERNAL):
+        of_model = of_keras or scan.path.lower().endswith((".h5", ".keras"))
+        for path, kind, name in listing.elsewhere:
             yield tell(
                 scan,
                 "hdf5/external-data",
                 Tier.MALICIOUS if of_model else Tier.UNKNOWN,
                 Severity.HIGH,
-                f"{shown(warning, 200)}: loading the weights reads a file of this machine (CVE-2026-1669)",
+                f"{shown(path, 100)} {ELSEWHERE[kind]}: loading it reads a file of this machine (CVE-2026-1669)",
+                call=f"open({name!r})" if name else None,
                 atlas=SUPPLY,
                 mitigation="do not load it; ask for a file that holds its own data",
             )
-        elif "could not be read to its end" in warning:
-            yield tell(scan, "hdf5/unreadable", Tier.UNREADABLE, Severity.HIGH, warning)
-        elif not any(mark in warning for mark in _HARMLESS):
-            yield tell(scan, "hdf5/not-examined", Tier.UNKNOWN, Severity.MEDIUM, warning)
-    if len(warnings) >= _MANY:
-        yield tell(scan, "hdf5/not-examined", Tier.UNKNOWN, Severity.MEDIUM, "there is more in it than was told")
+        for warning in listing.warnings:
+            if "could not be read to its end" in warning:
+                yield tell(scan, "hdf5/unreadable", Tier.UNREADABLE, Severity.HIGH, warning)
+            elif not any(mark in warning for mark in _HARMLESS):
+                yield tell(scan, "hdf5/not-examined", Tier.UNKNOWN, Severity.MEDIUM, warning)
+        if listing.cut:
+            yield tell(scan, "hdf5/not-examined", Tier.UNKNOWN, Severity.MEDIUM, "there is more in it than was told")

@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import posixpath
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
+from assay.collect.scan.models.formats import nemo
 from assay.collect.scan.models.formats.telling import (
-    DENIAL,
     EXECUTION,
     SUPPLY,
-    has_any,
+    begins_as_json,
     leads_out,
+    mentions,
     read_json,
     read_whole,
     shown,
     tell,
     tell_twice,
 )
-from assay.collect.scan.models.formats.templates import examine_template
+from assay.collect.scan.models.formats.templates import examine_template, looks_like_template
+from assay.collect.scan.models.formats.tokenizers import tokenizer_findings
 from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
 
 MAX_CONFIG = 128 << 20
@@ -39,6 +42,11 @@ _MARKS = (
     b"trust_remote_code",
     b"chat_template",
     b"_target_",
+    b"_component_",
+    b"class_path",
+    b"tool_class",
+    b"auto_mapping",
+    b"activation_function",
     b"custom_pipelines",
     b"custom_generate",
     b"weight_map",
@@ -47,13 +55,18 @@ _MARKS = (
     b"architectures",
     b"_class_name",
 )
+_TEMPLATES = (".jinja", ".jinja2", ".j2")
+_KERNELS = ("attn_implementation", "_attn_implementation", "_attn_implementation_internal", "experts_implementation")
+"""Keys under which transformers takes the name of a repository of native code (``owner/name``)."""
+
 _SMALL = 8 << 20
 _KNOWN_MODULES = frozenset({"diffusers", "transformers", "stable_diffusion", "onnxruntime", "optimum", "k_diffusion"})
 _TARGETS = re.compile(
     r"^(?:os|sys|subprocess|builtins|posix|shutil|pty|socket|ctypes|importlib|runpy|pickle|urllib|code|pdb|timeit)\.|"
     r"\.(?:system|popen|exec|eval|run_path|Popen|check_output|call|import_module)$"
 )
-_REPEATED = re.compile(r"\((?:[^()\\]|\\.)*[+*}]\)\s*[+*{]")
+_LIBRARIES = frozenset({"torch", "transformers", "diffusers", "sentence_transformers", "peft", "timm"})
+_SENTENCE = re.compile(r"(?:sentence_transformers|pylate)\.(?:[a-zA-Z]\w*\.)*[A-Z]\w*")
 _MITIGATION = "read the file, pin the revision, and set trust_remote_code only then"
 
 
@@ -64,29 +77,23 @@ class HuggingFaceConfig:
 
     def recognises(self, head: bytes, tail: bytes, file: BinaryIO, size: int, path: str) -> bool:
         """By name, or as JSON that has one of the keys."""
-        if path.endswith((".jinja", ".jinja2", ".j2")):
+        if path.lower().endswith(_TEMPLATES):
             return True
-        if not head.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
+        if not begins_as_json(head):
             return False
-        if _NAMES.search(path):
-            return True
-        if not path.lower().endswith(".json"):
-            return False
-        if has_any(head, _MARKS) or has_any(tail, _MARKS):
-            return True
-        if not len(head) < size <= _SMALL:
-            return False
-        file.seek(0)
-        return has_any(file.read(size), _MARKS)
+        json = path.lower().endswith(".json")
+        return _NAMES.search(path) is not None or (json and mentions(file, size, head, tail, _MARKS, _SMALL, True))
 
     def findings(self, file: BinaryIO, size: int, scan: Scan) -> Iterator[Finding]:
         """What it makes a loader import, render or read."""
         data = read_whole(file, size, MAX_CONFIG, "the configuration")
-        if scan.path.endswith((".jinja", ".jinja2", ".j2")):
+        if scan.path.lower().endswith(_TEMPLATES):
             yield from examine_template(data.decode("utf-8", "replace"), scan, "template")
             return
         if posixpath.basename(scan.path) == "tokenizer.json":
-            yield from _tokenizer(data, scan)
+            parts, findings = tokenizer_findings(data, scan)
+            yield from findings
+            yield from _configuration(parts, scan)
             return
         document, twice = read_json(data, "the configuration")
         yield from tell_twice(scan, twice, "the configuration")
@@ -115,11 +122,11 @@ def _configuration(document: Any, scan: Scan) -> Iterator[Finding]:
 
 
 def _object(value: Mapping[str, Any], scan: Scan) -> Iterator[Finding]:
-    for key in ("auto_map", "auto_mapping", "custom_pipelines", "custom_generate"):
+    for key in ("auto_map", "custom_pipelines", "custom_generate", "tool_class"):
         entry = value.get(key)
         if entry:
             yield from _auto_map(key, entry, scan)
-    if value.get("trust_remote_code") is True:
+    if value.get("trust_remote_code", False) not in (False, None, 0, "", "false", "False", "0"):
         yield tell(
             scan,
             "huggingface/trust-remote-code",
@@ -129,17 +136,14 @@ def _object(value: Mapping[str, Any], scan: Scan) -> Iterator[Finding]:
             atlas=EXECUTION,
             mitigation=_MITIGATION,
         )
-    for key in ("chat_template", "template"):
-        template = value.get(key)
-        if isinstance(template, str):
-            yield from examine_template(template, scan, key)
-        elif isinstance(template, dict):
-            for name, text in template.items():
-                if isinstance(text, str):
-                    yield from examine_template(text, scan, f"{key}.{name}")
-    target = value.get("_target_")
-    if isinstance(target, str):
-        yield from _target(target, value, scan)
+    for key, text in value.items():
+        if isinstance(text, str) and (key in ("chat_template", "template") or looks_like_template(text)):
+            yield from examine_template(text, scan, shown(key, 60))
+    yield from _named(value, scan)
+    for key in nemo.KEYS:
+        target = value.get(key)
+        if isinstance(target, str):
+            yield from _target(key, target, value, scan)
     weights = value.get("weight_map")
     if isinstance(weights, dict):
         for path in dict.fromkeys(text for text in weights.values() if isinstance(text, str)):
@@ -165,8 +169,7 @@ def _auto_map(key: str, entry: Any, scan: Scan) -> Iterator[Finding]:
         if isinstance(item, str):
             texts.append(item)
         elif isinstance(item, dict):
-            # PEFT's auto_mapping names a class of an installed library, not a file.
-            stack.extend(item.values() if key != "auto_mapping" else [])
+            stack.extend(item.values())
         elif isinstance(item, list):
             stack.extend(item)
     folder = posixpath.dirname(scan.path)
@@ -190,17 +193,59 @@ def _auto_map(key: str, entry: Any, scan: Scan) -> Iterator[Finding]:
         )
 
 
-def _target(target: str, value: Mapping[str, Any], scan: Scan) -> Iterator[Finding]:
+def _target(key: str, target: str, value: Mapping[str, Any], scan: Scan) -> Iterator[Finding]:
     if _TARGETS.search(target):
-        arguments = [repr(item)[:80] for key, item in value.items() if key != "_target_"][:3]
+        arguments = [repr(item)[:80] for name, item in value.items() if name != key][:3]
         yield tell(
             scan,
             "config/target",
             Tier.MALICIOUS,
             Severity.CRITICAL,
-            f"_target_ is {shown(target)}, which Hydra imports and calls (CVE-2025-23304)",
+            f"{key} is {shown(target)}, which Hydra imports and calls (CVE-2025-23304)",
             call=f"{target}({', '.join(arguments)})",
             atlas=EXECUTION,
+        )
+    else:
+        yield from nemo.target_findings(key, target, scan)
+
+
+def _named(value: Mapping[str, Any], scan: Scan) -> Iterator[Finding]:
+    """Names that a loader imports as they stand: PEFT's base class, an activation, a repository of kernels."""
+    mapping = value.get("auto_mapping")
+    if isinstance(mapping, dict) and isinstance(mapping.get("parent_library"), str):
+        yield from _import(mapping["parent_library"], str(mapping.get("base_model_class", "")), "PEFT", scan)
+    activation = value.get("activation_function")
+    if isinstance(activation, str) and "." in activation:
+        module, _, name = activation.rpartition(".")
+        yield from _import(module, name, "sentence-transformers", scan)
+    for key in _KERNELS:
+        kernels = value.get(key)
+        if isinstance(kernels, str) and "/" in kernels:
+            yield tell(
+                scan,
+                "huggingface/kernels",
+                Tier.CODE,
+                Severity.HIGH,
+                f"{key} makes transformers fetch and run native code from the repository {shown(kernels, 100)!r}",
+                atlas=EXECUTION,
+                mitigation=_MITIGATION,
+            )
+
+
+def _import(module: str, name: str, who: str, scan: Scan) -> Iterator[Finding]:
+    """A class that is imported by its name and made; of the libraries themselves, or of something else."""
+    root = module.split(".")[0]
+    attack = root in sys.stdlib_module_names or scan.rules.judge(module, name, "call")[0] is Tier.MALICIOUS
+    if attack or root not in _LIBRARIES or not name[:1].isupper():
+        yield tell(
+            scan,
+            "huggingface/import",
+            Tier.MALICIOUS if attack else Tier.UNKNOWN,
+            Severity.CRITICAL if attack else Severity.MEDIUM,
+            f"makes {who} import and call {shown(f'{module}.{name}', 100)}",
+            call=f"{module}.{name}(…)",
+            atlas=EXECUTION,
+            mitigation=_MITIGATION,
         )
 
 
@@ -208,7 +253,7 @@ def _modules(document: list[Any], scan: Scan) -> Iterator[Finding]:
     """``modules.json`` of sentence-transformers: classes by their dotted names."""
     for entry in document[:1000]:
         kind = entry.get("type") if isinstance(entry, dict) else None
-        if isinstance(kind, str) and not kind.startswith(("sentence_transformers.", "pylate.")):
+        if isinstance(kind, str) and not _SENTENCE.fullmatch(kind):
             yield tell(
                 scan,
                 "huggingface/module",
@@ -238,6 +283,16 @@ def _pipeline(document: Mapping[str, Any], scan: Scan) -> Iterator[Finding]:
     if isinstance(own, list):
         parts["_class_name"] = own
     for key, (library, name) in ((key, value) for key, value in parts.items() if len(value) == 2):
+        if isinstance(library, str) and (why := leads_out(library)):
+            yield tell(
+                scan,
+                "huggingface/path",
+                Tier.MALICIOUS,
+                Severity.HIGH,
+                f"takes {shown(key, 60)} from {shown(library)!r}, which {why}",
+                atlas=SUPPLY,
+            )
+            continue
         if not isinstance(library, str) or library.split(".")[0] in _KNOWN_MODULES or not isinstance(name, str):
             continue
         folder = posixpath.dirname(scan.path)
@@ -253,63 +308,3 @@ def _pipeline(document: Mapping[str, Any], scan: Scan) -> Iterator[Finding]:
             atlas=EXECUTION,
             mitigation=_MITIGATION,
         )
-
-
-def _tokenizer(data: bytes, scan: Scan) -> Iterator[Finding]:
-    """``tokenizer.json``: regular expressions that take exponential time; the vocabulary is passed over."""
-    import msgspec
-
-    class Parts(msgspec.Struct):
-        pre_tokenizer: Any = None
-        normalizer: Any = None
-        decoder: Any = None
-        post_processor: Any = None
-        added_tokens: Any = None
-        auto_map: Any = None
-        chat_template: Any = None
-
-    try:
-        parts = msgspec.json.decode(data, type=Parts)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
-        from assay.errors import DocumentError
-
-        raise DocumentError(f"the tokenizer is not JSON: {shown(error)}") from None
-    for name in ("pre_tokenizer", "normalizer", "decoder"):
-        for pattern in _patterns(getattr(parts, name)):
-            if _REPEATED.search(pattern) and len(pattern) < 100_000:
-                yield tell(
-                    scan,
-                    "tokenizer/regex-bomb",
-                    Tier.UNKNOWN,
-                    Severity.HIGH,
-                    f"{name} repeats a repetition, {shown(pattern)!r}: it may take exponential time",
-                    atlas=DENIAL,
-                )
-            elif len(pattern) > 20_000:
-                yield tell(
-                    scan,
-                    "tokenizer/regex-bomb",
-                    Tier.UNKNOWN,
-                    Severity.MEDIUM,
-                    f"{name} has a regular expression of {len(pattern):,} characters",
-                    atlas=DENIAL,
-                )
-    if parts.auto_map:
-        yield from _auto_map("auto_map", parts.auto_map, scan)
-    if isinstance(parts.chat_template, str):
-        yield from examine_template(parts.chat_template, scan, "chat_template")
-
-
-def _patterns(value: Any) -> Iterator[str]:
-    stack = [value]
-    for _ in range(100_000):
-        if not stack:
-            return
-        item = stack.pop()
-        if isinstance(item, dict):
-            pattern = item.get("Regex")
-            if isinstance(pattern, str):
-                yield pattern
-            stack.extend(item.values())
-        elif isinstance(item, list):
-            stack.extend(item)

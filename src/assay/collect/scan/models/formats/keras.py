@@ -16,19 +16,21 @@ from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
 from assay.collect.scan.models.formats.bytecode import names_in
-from assay.collect.scan.models.formats.keras_names import BUILDERS, CLASSES, GADGETS, MARKS, WRAPPERS
+from assay.collect.scan.models.formats.keras_names import BUILDERS, GADGETS, MARKS, WRAPPERS, classes
 from assay.collect.scan.models.formats.telling import (
     EXECUTION,
+    SENSITIVE,
     SUPPLY,
-    has_any,
+    begins_as_json,
     leads_out,
+    mentions,
     read_json,
     read_whole,
     shown,
     tell,
     tell_twice,
 )
-from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
+from assay.collect.scan.models.interface import ALLOWED_BY_CALLER, Finding, Scan, Severity, Tier
 
 MAX_CONFIG = 64 << 20
 """Bytes of a configuration; the largest published ones have some 10 MB."""
@@ -39,11 +41,21 @@ _FUNCTION_KINDS = ("function", "builtin_function_or_method", "type")
 _LAMBDA_KINDS = frozenset(
     {"Lambda", "TFOpLambda", "SlicingOpLambda", "ClassMethod", "InstanceMethod", "TensorFlowOpLayer"}
 )
+_SPECS = re.compile(r"(?:tensorflow|keras)(?:\.\w+)*\.\w*Spec")
+_PLAIN = frozenset(("dict", "list", "tuple", "int", "float", "str", "bool", "slice"))
+_SHADOWED = frozenset(("test",))
+"""Modules of the standard library that people have files of the same name as."""
+
 _SYMBOLS = re.compile(
     r"(?:^|\.)(?:py_function|numpy_function|py_func|read_file|write_file|matching_files|load_library|load_op_library|"
     r"load_file_system_library|system|popen|gfile|eval|exec|data_service|RemoteCall|save|restore|print)(?:\.|$)"
 )
-_SENSITIVE = re.compile(r"^(?:/(?:etc|proc|root|home|sys|dev|var|run)/|~|[A-Za-z]:[\\/])|\.ssh|\.aws|passwd|shadow")
+_PATHS = (
+    "vocabulary", "vocabulary_file", "vocab_file", "input_vocabulary", "idf_weights", "merges", "proto", "filepath",
+    "file_path", "filename", "origin", "url", "uri", "directory", "cache_dir", "weights",
+)  # fmt: skip
+"""Keys of files and addresses that are read or written when a layer is built."""
+
 _MITIGATION = "load it with safe_mode=True of a current Keras, or ask for the model without code"
 
 
@@ -54,15 +66,8 @@ class KerasConfig:
 
     def recognises(self, head: bytes, tail: bytes, file: BinaryIO, size: int, path: str) -> bool:
         """JSON that names a class: ``class_name`` at either end, or anywhere in a file called as Keras calls it."""
-        text = head.lstrip(b"\xef\xbb\xbf \t\r\n\0\xff\xfe")
-        if not text.startswith((b"{", b"[")):
-            return False
-        if has_any(head, _KEYS) or has_any(tail, _KEYS):
-            return True
-        if size <= 128 << 10 or size > MAX_CONFIG or not path.lower().endswith(".json"):
-            return False
-        file.seek(0)
-        return has_any(file.read(size), _KEYS)
+        named = path.lower().endswith(".json")
+        return begins_as_json(head) and mentions(file, size, head, tail, _KEYS, MAX_CONFIG, named)
 
     def findings(self, file: BinaryIO, size: int, scan: Scan) -> Iterator[Finding]:
         """What the configuration would import, call and read."""
@@ -124,6 +129,12 @@ def _object(value: Mapping[str, Any], named: str, scan: Scan, layer: str, legacy
     if named in WRAPPERS and isinstance(inner, dict):
         yield from _wrapper(named, inner, scan, layer)
         return
+    if named == "__typespec__":
+        # Keras calls what ``spec_name`` names, in whatever module.
+        spec = value.get("spec_name")
+        if isinstance(spec, str) and not (isinstance(module, str) and _SPECS.fullmatch(f"{module}.{spec}")):
+            yield from _import(module if isinstance(module, str) else "", spec, value, scan, layer)
+        return
     if named in _FUNCTION_KINDS:
         function = inner if isinstance(inner, str) else str(registered)
         yield from _import(module if isinstance(module, str) else "", function, value, scan, layer)
@@ -131,8 +142,8 @@ def _object(value: Mapping[str, Any], named: str, scan: Scan, layer: str, legacy
         yield from _import(module, named, value, scan, layer)
     elif named in GADGETS:
         yield from _import("builtins" if module else "", named, value, scan, layer)
-    elif named not in CLASSES and named not in MARKS:
-        yield _custom(scan, registered if isinstance(registered, str) else named, layer)
+    elif named not in classes() and named not in MARKS:
+        yield from _custom(scan, registered if isinstance(registered, str) else named, layer)
 
 
 def _import(module: str, name: str, value: Mapping[str, Any], scan: Scan, layer: str) -> Iterator[Finding]:
@@ -148,7 +159,7 @@ def _import(module: str, name: str, value: Mapping[str, Any], scan: Scan, layer:
         parts = set(rest.split("."))
         if root == "tensorflow":
             parts |= set(module.split("."))
-        if parts & set(BUILDERS) or last in CLASSES or not rest:
+        if parts & set(BUILDERS) or last in classes() or not rest:
             return
         yield tell(
             scan,
@@ -159,20 +170,21 @@ def _import(module: str, name: str, value: Mapping[str, Any], scan: Scan, layer:
             atlas=SUPPLY,
             within=layer or None,
         )
+    elif root == "builtins":
+        # Keras says so of every function that is not its own, also of those that a user wrote.
+        if last in GADGETS:
+            yield _malicious(scan, module, name, value, layer)
+        elif last not in _PLAIN:
+            yield from _custom(scan, name, layer)
     elif (
-        root == "builtins"
-        and last not in GADGETS
-        and last in ("dict", "list", "tuple", "int", "float", "str", "bool", "slice")
-    ):
-        return
-    elif (
-        root in sys.stdlib_module_names
-        or (root in ("__main__", "builtins", "posix", "nt") and last in GADGETS)
-        or last in GADGETS
+        last in GADGETS
+        or (root in sys.stdlib_module_names and root not in _SHADOWED)
+        or scan.rules.judge(module, name, "call")[0] is Tier.MALICIOUS
+        or (root == "tensorflow" and _SYMBOLS.search(f"{module}.{name}"))
     ):
         yield _malicious(scan, module, name, value, layer)
     else:
-        yield _custom(scan, f"{module}.{name}" if module else name, layer)
+        yield from _custom(scan, f"{module}.{name}" if module else name, layer)
 
 
 def _malicious(scan: Scan, module: str, name: str, value: Mapping[str, Any], layer: str) -> Finding:
@@ -191,8 +203,12 @@ def _malicious(scan: Scan, module: str, name: str, value: Mapping[str, Any], lay
     )
 
 
-def _custom(scan: Scan, name: str, layer: str) -> Finding:
-    return tell(
+def _custom(scan: Scan, name: str, layer: str) -> Iterator[Finding]:
+    """A class of the user's own, unless whoever loads the file has allowed it (``package>Class`` as package.Class)."""
+    module, _, last = name.replace(">", ".").rpartition(".")
+    if scan.rules.judge(module, last, "call") == (Tier.SAFE, ALLOWED_BY_CALLER):
+        return
+    yield tell(
         scan,
         "keras/custom-object",
         Tier.UNKNOWN,
@@ -351,21 +367,12 @@ def _base64(text: str) -> bytes | None:
 
 def _paths(value: Mapping[str, Any], scan: Scan, layer: str) -> Iterator[Finding]:
     """Files and addresses that a layer reads when it is built (CVE-2025-12058)."""
-    for key in (
-        "vocabulary",
-        "vocabulary_file",
-        "input_vocabulary",
-        "idf_weights",
-        "merges",
-        "proto",
-        "filepath",
-        "origin",
-    ):
+    for key in _PATHS:
         path = value.get(key)
         if not isinstance(path, str) or not path or (key == "proto" and len(path) > 500):
             continue
         why = leads_out(path)
-        if why == "is a URL" or (why and _SENSITIVE.search(path)) or (why or "").startswith("leads"):
+        if why == "is a URL" or (why and SENSITIVE.search(path)) or (why or "").startswith("leads"):
             tier, severity = Tier.MALICIOUS, Severity.HIGH
         elif why:
             tier, severity = Tier.UNKNOWN, Severity.MEDIUM

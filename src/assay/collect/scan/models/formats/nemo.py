@@ -18,13 +18,18 @@ from assay.errors import DocumentError
 MAX_YAML = 16 << 20
 """Bytes of a document that are read."""
 
-_KEYS = ("_target_", "target")
+KEYS = ("_target_", "_component_", "class_path", "target")
+"""Under which hydra, torchtune, Lightning and CompVis's configurations name what they make; hydra's is first."""
+
 _DOTTED = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)+")
 _CLASSES = re.compile(
     r"(?:nemo\.(?:collections|core|lightning)|pytorch_lightning|lightning\.pytorch|torch\.optim|torch\.nn|torchmetrics"
     r"|megatron\.core|transformers)(?:\.[a-z_][a-z0-9_]*)*\.[A-Z]\w*"
 )
 """Classes that honest configurations of NeMo name: its own and those of the libraries under it."""
+
+_FOREIGN = sys.stdlib_module_names - {"collections"}
+"""Modules that others hold under their own name; ``nemo.collections`` is NeMo's."""
 
 _PYTHON = "tag:yaml.org,2002:python/"
 _HARMLESS = frozenset(
@@ -68,10 +73,11 @@ def _found(data: bytes, scan: Scan) -> Iterator[Finding]:
                 call=text, mitigation="Load YAML with yaml.safe_load only.",
             )  # fmt: skip
         else:
-            yield from _target(kind, text, scan)
+            yield from target_findings(kind, text, scan)
 
 
-def _target(key: str, text: str, scan: Scan) -> Iterator[Finding]:
+def target_findings(key: str, text: str, scan: Scan) -> Iterator[Finding]:
+    """What instantiating the object that ``text`` names under one of `KEYS` would do."""
     if not _DOTTED.fullmatch(text):
         if key == "_target_":
             yield tell(
@@ -81,7 +87,7 @@ def _target(key: str, text: str, scan: Scan) -> Iterator[Finding]:
         return
     module, _, name = text.rpartition(".")
     tier, rule = scan.rules.judge(module, name, "call")
-    if tier is Tier.UNKNOWN and _CLASSES.fullmatch(text) and not sys.stdlib_module_names & set(text.split(".")[1:]):
+    if tier is Tier.UNKNOWN and _CLASSES.fullmatch(text) and not _FOREIGN & set(text.split(".")[1:]):
         return
     if tier.rank <= Tier.SAFE.rank or (key != "_target_" and tier is not Tier.MALICIOUS):
         return
@@ -117,7 +123,7 @@ def _events(data: bytes) -> Iterator[tuple[str, str]]:
             value = event.value if isinstance(event, yaml.ScalarEvent) else None
             if top[0]:
                 top[1] = not top[1]
-                if not as_key and key in _KEYS and (value is not None or key == "_target_"):
+                if not as_key and key in KEYS and (value is not None or key == "_target_"):
                     yield key, value if value is not None else "*"
             key = value or "" if as_key else ""
             if isinstance(event, yaml.CollectionStartEvent):

@@ -6,6 +6,8 @@ clear attacks. Source: the nbformat 4 schema; IPython's ``!command``, ``%magic``
 
 from __future__ import annotations
 
+import ast
+import html
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -32,8 +34,13 @@ MAX_CODE = 2 << 20
 _ACTIVE = re.compile(
     r"<script|<iframe|<object|<embed|javascript:|\son(?:error|load|click|mouseover)\s*=", re.IGNORECASE
 )
-_SHELL_CELL = re.compile(r"\s*%%(?:bash|sh|script|cmd|!)")
-_OTHER_CELL = re.compile(r"\s*%%(?:html|javascript|js|svg|latex|markdown|perl|ruby|R|sql|writefile|file)\b")
+_SHELL_CELL = re.compile(r"%%(?:bash|sh|script|cmd|!|system|sx)")
+_WRITE_CELL = re.compile(r"%%(?:writefile|file)\s+(?:-a\s+)?(\S+)")
+_TEXT_CELL = re.compile(r"%%(?:html|svg|latex|markdown)\b")
+_OTHER_CELL = re.compile(r"%%(?:html|javascript|js|svg|latex|markdown|perl|ruby|R|sql|cython)\b")
+_TIMED = re.compile(r"^(\s*)%{1,2}(?:time|timeit|prun|memit)\s+(.*)$")
+_COMMAND = re.compile(r"(?:sx|system|sc|pip|conda|mamba|run|load|loadpy)\b")
+_ASKING = ("system", "getoutput", "run_cell_magic", "run_line_magic", "system_raw", "system_piped")
 _LINE = re.compile(r"^(\s*)(!|%|\?)(.*)$")
 
 
@@ -95,29 +102,38 @@ def _joined(value: Any) -> str:
 
 def _code(source: str, scan: Scan, where: str) -> Iterator[Finding]:
     commands: list[str] = []
-    if _SHELL_CELL.match(source):
-        commands = [source.partition("\n")[2]]
-        source = ""
-    elif _OTHER_CELL.match(source):
-        if _ACTIVE.search(source[: 1 << 20]) or "javascript" in source[:40]:
+    first, _, rest = source.lstrip().partition("\n")
+    if _SHELL_CELL.match(first):
+        commands, source = [rest], ""
+    elif written := _WRITE_CELL.match(first):
+        yield _written(first, scan, where)
+        commands, source = ([rest] if attack(rest) else []), (rest if written[1].endswith(".py") else "")
+    elif _OTHER_CELL.match(first):
+        if _ACTIVE.search(html.unescape(source[: 1 << 20])) or "javascript" in first:
             yield _active(scan, where, "cell")
+        elif not _TEXT_CELL.match(first):
+            yield _written(first, scan, where)
         source = ""
-    elif re.match(r"\s*%%\w", source):
-        source = source.partition("\n")[2]
+    elif re.match(r"%%\w", first):
+        source = rest
     lines = []
     for line in source.split("\n"):
+        while timed := _TIMED.match(line):
+            line = timed[1] + timed[2]
         match = _LINE.match(line)
+        assigned = re.match(r"^\s*\w+\s*=\s*!(.*)$", line)
         if match and match[2] == "!":
             commands.append(match[3].removeprefix("!"))
-        elif match and re.match(r"(?:sx|system|sc)\b", match[3]):
+        elif match and _COMMAND.match(match[3]):
             commands.append(match[3])
-        elif assigned := re.match(r"^\s*\w+\s*=\s*!(.*)$", line):
+        elif assigned:
             commands.append(assigned[1])
         # A magic leaves a statement behind, so that an indented block is not left empty.
-        lines.append(f"{match[1]}pass" if match else "pass" if re.match(r"^\s*\w+\s*=\s*!", line) else line)
-    for command in commands:
+        lines.append(f"{match[1]}pass" if match else "pass" if assigned else line)
+    code = "\n".join(lines)
+    for command in [*commands, *_asked(code)]:
         yield from _command(command, scan, where)
-    for finding in examine("\n".join(lines), scan, within=where):
+    for finding in examine(code, scan, within=where):
         # Running a cell is a person's own act; only attacks are worth more than being told of.
         yield (
             finding
@@ -129,6 +145,36 @@ def _code(source: str, scan: Scan, where: str) -> Iterator[Finding]:
                 ),
             )
         )
+
+
+def _asked(code: str) -> list[str]:
+    """Commands that code hands to IPython by its functions, ``get_ipython().system("…")``, as far as they are texts."""
+    if not any(name in code for name in _ASKING):
+        return []
+    try:
+        tree = ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return []  # said by `examine`
+    found = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ASKING:
+            texts = [part.value for part in node.args if isinstance(part, ast.Constant) and isinstance(part.value, str)]
+            if texts and (node.func.attr != "system" or attack(texts[-1])):
+                found.append(texts[-1])
+    return found
+
+
+def _written(first: str, scan: Scan, where: str) -> Finding:
+    return tell(
+        scan,
+        "notebook/other-language",
+        Tier.CODE,
+        Severity.LOW,
+        f"cell that writes a file or runs another language: {shown(first, 80)}",
+        call=first,
+        atlas=SCRIPTING,
+        within=where,
+    )
 
 
 def _command(command: str, scan: Scan, where: str) -> Iterator[Finding]:
@@ -152,10 +198,8 @@ def _output(output: Any, scan: Scan, where: str) -> Iterator[Finding]:
     if not isinstance(data, dict):
         return
     for kind, value in data.items():
-        text = _joined(value)[: 1 << 20]
-        if kind == "application/javascript" or (
-            kind in ("text/html", "image/svg+xml", "text/markdown") and _ACTIVE.search(text)
-        ):
+        text = html.unescape(_joined(value)[: 1 << 20])
+        if "javascript" in kind or (re.search(r"html|svg|markdown|xml", kind) and _ACTIVE.search(text)):
             yield _active(scan, where, f"output ({shown(kind, 40)})")
             return
 

@@ -82,7 +82,7 @@ class NumpyArchive:
     def recognises(self, head: bytes, tail: bytes, file: BinaryIO, size: int, path: str) -> bool:
         """A zip archive whose first member is an array."""
         length = int.from_bytes(head[26:28], "little")
-        return is_zip(head, tail, size) and head[30 : 30 + length].endswith(b".npy")
+        return is_zip(head, tail, file, size) and head[30 : 30 + length].endswith(b".npy")
 
     def findings(self, file: BinaryIO, size: int, scan: Scan) -> Iterator[Finding]:
         """None: this is only the name of what `zips` scans."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import posixpath
+import re
 from collections import Counter
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -15,19 +16,20 @@ from typing import BinaryIO
 from assay.collect.headers import protobuf as wire
 from assay.collect.scan.models.formats.telling import EXECUTION, SUPPLY, hand_on, leads_out, shown, tell
 from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
+from assay.collect.scan.models.rules.operations import listed
 from assay.errors import DocumentError
 
 _MODEL_FIELDS = {1: wire.VARINT, 5: wire.VARINT} | dict.fromkeys((2, 3, 4, 6, 7, 8, 14, 20, 25, 26), wire.LENGTH)
 """``ModelProto``'s fields with their wire types."""
 
-_DOMAINS = frozenset(
-    {"", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview", "ai.onnx.preview.training", "com.microsoft",
-     "com.microsoft.nchwc", "com.microsoft.experimental", "com.ms.internal.nhwc", "com.microsoft.dml"}
-)  # fmt: skip
-"""Operator domains that ONNX and ONNX Runtime implement themselves."""
+_FIRST = frozenset(wire.tag(number, kind)[:1] for number, kind in _MODEL_FIELDS.items())
+"""The bytes that a ``ModelProto`` may begin with."""
 
 _PYTHON = frozenset({"PyOp", "PythonOp", "PythonOpGrad", "PyFunc", "PyCustomOp", "ATen"})
-_CONTEXT = frozenset({"EPContext", "TensorRTEngine", "TRT_EngineOp"})
+_REMOTE = re.compile(r"(?:Azure|OpenAI)[A-Z]\w*")
+"""Operators of ONNX Runtime's extensions that send what the model is given to the address which the file names."""
+
+_CONTEXT = frozenset({"EPContext", "TensorRTEngine", "TRT_EngineOp", "Snpe"})
 _EXTERNAL_KEYS = frozenset({"location", "offset", "length", "checksum", "basepath"})
 _ELEMENT_BITS = {
     1: 32, 2: 8, 3: 8, 4: 16, 5: 16, 6: 32, 7: 64, 9: 8, 10: 16, 11: 64, 12: 32, 13: 64, 14: 64, 15: 128, 16: 16,
@@ -35,6 +37,7 @@ _ELEMENT_BITS = {
 }  # fmt: skip
 """Bits of ``TensorProto.DataType``'s fixed-width types."""
 
+_MAX_KINDS = 10_000
 _HIDDEN = 1024
 """Bytes of a field that the schema does not have, from which on it is told of."""
 
@@ -48,7 +51,7 @@ class Onnx:
         """By name, or when the head reads as fields of a ``ModelProto`` up to its graph or an operator set."""
         if path.endswith(".onnx"):
             return True
-        if head[:1] not in (b"\x08", b"\x12", b"\x3a", b"\x42"):
+        if head[:1] not in _FIRST:
             return False
         seen: set[int] = set()
         try:
@@ -129,6 +132,9 @@ class _Model:
             elif inner.number == 7:
                 with self._limits.deeper():
                     yield from self._node(inner)
+            elif inner.number == 11:  # attribute_proto: an attribute with its default
+                with self._limits.deeper():
+                    yield from self._attribute(inner, {})
         self._own.add((domain, name))
 
     def _graph(self, part: wire.Field) -> Iterator[Finding]:
@@ -153,27 +159,31 @@ class _Model:
                 domain = self._text(inner)
             elif inner.number == 5:
                 attributes.append(inner)
-        if len(self._used) < 10_000 or (domain, operator) in self._used:
+        if len(self._used) < _MAX_KINDS or (domain, operator) in self._used:
             self._used[domain, operator] += 1
         texts: dict[str, str] = {}
         for attribute in attributes:
-            name = value = ""
-            for inner in self._inside(attribute):
-                if inner.number == 1:
-                    name = self._text(inner)
-                elif inner.number == 4 and inner.wire == wire.LENGTH and inner.end - inner.start <= 4096:
-                    value = self._text(inner)
-                elif inner.number in (5, 10):  # t, tensors
-                    yield from self._tensor(inner)
-                elif inner.number in (22, 23):  # sparse_tensor(s)
-                    for half in self._inside(inner):
-                        if half.number in (1, 2):
-                            yield from self._tensor(half)
-                elif inner.number in (6, 11):  # g, graphs
-                    yield from self._graph(inner)
-            texts[name] = value
+            yield from self._attribute(attribute, texts)
         if operator in _CONTEXT:
             yield from self._context(operator, texts)
+
+    def _attribute(self, attribute: wire.Field, texts: dict[str, str]) -> Iterator[Finding]:
+        """Tensors and graphs in an attribute; its text, where it has one, goes to ``texts``."""
+        name = value = ""
+        for inner in self._inside(attribute):
+            if inner.number == 1:
+                name = self._text(inner)
+            elif inner.number == 4 and inner.wire == wire.LENGTH and inner.end - inner.start <= 4096:
+                value = self._text(inner)
+            elif inner.number in (5, 10):  # t, tensors
+                yield from self._tensor(inner)
+            elif inner.number in (22, 23):  # sparse_tensor(s)
+                for half in self._inside(inner):
+                    if half.number in (1, 2):
+                        yield from self._tensor(half)
+            elif inner.number in (6, 11):  # g, graphs
+                yield from self._graph(inner)
+        texts[name] = value
 
     def _context(self, operator: str, texts: dict[str, str]) -> Iterator[Finding]:
         path = texts.get("ep_cache_context", "")
@@ -318,8 +328,11 @@ class _Model:
     def foreign(self) -> Iterator[Finding]:
         """Operators that neither ONNX nor the model itself defines."""
         own_domains = {domain for domain, _ in self._own}
+        domains = listed("onnx").domains
         by_domain: dict[str, list[str]] = {}
         for domain, operator in self._used:
+            if (domain, operator) in self._own:
+                continue
             if operator in _PYTHON:
                 yield tell(
                     self._scan,
@@ -330,19 +343,38 @@ class _Model:
                     atlas=EXECUTION,
                     mitigation="find out which function it runs",
                 )
-            elif domain not in _DOMAINS and (domain, operator) not in self._own:
+            elif _REMOTE.fullmatch(operator):
+                yield tell(
+                    self._scan,
+                    "onnx/remote-operator",
+                    Tier.MALICIOUS,
+                    Severity.HIGH,
+                    f"operator {shown(domain, 60)}:{operator} sends what the model is given to an address in the file",
+                    atlas=EXECUTION,
+                    mitigation="do not load it: use a model that computes its answer itself",
+                )
+            elif operator not in domains.get("" if domain == "ai.onnx" else domain, ()):
                 by_domain.setdefault(domain, []).append(operator)
         for domain, operators in sorted(by_domain.items()):
-            known = " (part of its domain is defined in the model)" if domain in own_domains else ""
+            part = " (part of its domain is defined in the model)" if domain in own_domains else ""
+            named = f"of domain {shown(domain, 80)!r} " if domain else "of ONNX's own domain, and not known to it, "
             yield tell(
                 self._scan,
                 "onnx/custom-operator",
                 Tier.UNKNOWN,
                 Severity.MEDIUM,
-                f"operators of domain {shown(domain, 80)!r} ({shown(', '.join(sorted(operators)[:5]), 150)}) need a "
-                f"native library that is not in the file{known}",
+                f"operators {named}({shown(', '.join(sorted(operators)[:5]), 150)}) need a native library that is not "
+                f"in the file{part}",
                 atlas=SUPPLY,
                 mitigation="find out where that library comes from before you register it",
+            )
+        if len(self._used) >= _MAX_KINDS:
+            yield tell(
+                self._scan,
+                "onnx/more",
+                Tier.UNKNOWN,
+                Severity.LOW,
+                "it uses more kinds of operators than are looked at",
             )
 
 

@@ -34,12 +34,13 @@ class CompiledModel:
 
     def recognises(self, head: bytes, tail: bytes, file: BinaryIO, size: int, path: str) -> bool:
         """By magic number or name."""
-        return head[:4] in _MAGIC or _NAMES.search(path) is not None
+        return head[:4] in _MAGIC or head[4:8] == b"ORTM" or _NAMES.search(path) is not None
 
     def findings(self, file: BinaryIO, size: int, scan: Scan) -> Iterator[Finding]:
         """That it cannot be judged."""
         file.seek(0)
-        kind = _MAGIC.get(file.read(4), "compiled model")
+        head = file.read(8)
+        kind = "model that ONNX Runtime prepared" if head[4:] == b"ORTM" else _MAGIC.get(head[:4], "compiled model")
         yield tell(
             scan,
             "opaque/compiled",

@@ -7,13 +7,15 @@ scanner does may end a scan as clean: what it raises, whatever it is, becomes a 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import BinaryIO, Protocol
 
 from assay.collect.scan.models.formats import detect
+from assay.collect.scan.models.formats.compressed import is_stream
 from assay.collect.scan.models.formats.naming import doubts, forced
 from assay.collect.scan.models.formats.telling import DENIAL, SUPPLY, shown, tell
+from assay.collect.scan.models.formats.views import part
 from assay.collect.scan.models.interface import Finding, FormatScanner, Limits, Rules, Scan, Severity, Tier
 from assay.errors import AssayError, DocumentError
 
@@ -33,13 +35,27 @@ FLAT = 20
 """Compressed weights are hardly smaller than plain ones."""
 
 
+APPLE_DOUBLE = b"\0\x05\x16\x07"
+"""How the files ``._NAME`` begin that macOS puts beside others (RFC 1740); no pickle begins so."""
+
+
 class RunPickle(Protocol):
     """The pickle engine, handed in."""
 
     def __call__(
-        self, file: BinaryIO, size: int, *, exact: bool, encoding: str, rules: Rules, limits: Limits
+        self,
+        file: BinaryIO,
+        size: int,
+        *,
+        exact: bool,
+        encoding: str,
+        rules: Rules,
+        limits: Limits,
+        inner: Callable[[BinaryIO, int, int], Iterator[Finding]],
     ) -> Iterator[Finding]:
-        """As `Scan.pickle`: ``size`` is the file's; the program begins at its position and leaves it at its end."""
+        """As `Scan.pickle`: ``size`` is the file's; the program begins at its position and leaves it at its end.
+        ``inner`` scans a byte string of the program that looks like a container: a file, begin and end in it.
+        """
         ...
 
 
@@ -125,12 +141,25 @@ class FileScan:
     def pickle(self, file: BinaryIO, size: int, *, exact: bool, encoding: str = "ASCII") -> Iterator[Finding]:
         """Run the pickle at the file's position through the engine."""
         yield from self._located(
-            self._run_pickle(file, size, exact=exact, encoding=encoding, rules=self.rules, limits=self.limits)
+            self._run_pickle(
+                file,
+                size,
+                exact=exact,
+                encoding=encoding,
+                rules=self.rules,
+                limits=self.limits,
+                inner=self._byte_string,
+            )
         )
 
     def formats(self, file: BinaryIO, size: int) -> list[FormatScanner]:
         """The scanners that the file is for: by its content, or by the loader that its name asks for."""
-        return detect(file, size, self.path) or forced(self.path, size)
+        found = detect(file, size, self.path)
+        if not found:
+            file.seek(0)
+            apple = file.read(4) == APPLE_DOUBLE  # called like the file that it is about; no loader reads it
+            found = [] if apple else forced(self.path, size)
+        return found
 
     def run(self, file: BinaryIO, size: int, chosen: list[FormatScanner]) -> Iterator[Finding]:
         """Run every chosen scanner; what one raises does not stop the next."""
@@ -146,6 +175,17 @@ class FileScan:
         """A finding for what could not be scanned at all."""
         text = error.message if isinstance(error, AssayError) else f"{type(error).__name__} while reading it"
         return tell(self, "scan/failed", Tier.UNREADABLE, Severity.HIGH, f"it could not be scanned: {text}")
+
+    def _byte_string(self, file: BinaryIO, begin: int, end: int) -> Iterator[Finding]:
+        """Scan a byte string of a pickle; one that only begins like a compressed stream is none."""
+        view = part(file, begin, end - begin)
+        try:
+            stream = is_stream(view, end - begin, self)
+        except DocumentError as error:
+            yield self.bomb("archive/budget", error.message)
+            return
+        if stream:
+            yield from self.inner(view, f"(byte string at {begin})", end - begin)
 
     def _guarded(self, scanner: FormatScanner, file: BinaryIO, size: int) -> Iterator[Finding]:
         try:

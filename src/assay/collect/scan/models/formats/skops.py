@@ -6,6 +6,7 @@ and has read one name and used another (CVE-2025-54412, CVE-2025-54413): nodes t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
@@ -23,9 +24,10 @@ _USES = {
     "ObjectNode": "new", "TypeNode": "reference", "FunctionNode": "reference", "MethodNode": "reference",
     "ReduceNode": "call", "TreeNode": "call", "SGDNode": "call", "LossNode": "call", "PartialNode": "call",
     "OperatorFuncNode": "call", "QuantileForestNode": "call", "DatetimeNode": "call",
+    "ConstructorFromReduceNode": "call",
 }  # fmt: skip
 _NAMED = {"TypeNode": ("__class__", "__module__"), "FunctionNode": ("function", "module_path")}
-"""Nodes that name what they stand for in their content, and under which keys."""
+"""Nodes that named what they stand for in their content, and under which keys (skops before 0.12)."""
 
 _VALUES = frozenset(
     (
@@ -37,8 +39,18 @@ _VALUES = frozenset(
 _PLAIN = frozenset(("builtins.dict", "builtins.list", "builtins.set", "builtins.tuple", "builtins.slice",
     "builtins.str", "builtins.int", "builtins.float", "builtins.bool", "builtins.bytes", "builtins.bytearray",
     "builtins.complex", "builtins.NoneType", "numpy.ndarray", "numpy.dtype", "numpy.ma.MaskedArray",
-    "numpy.ma.core.MaskedArray", "collections.OrderedDict", "collections.defaultdict"))  # fmt: skip
+    "numpy.ma.core.MaskedArray", "numpy.random._generator.Generator", "collections.OrderedDict",
+    "collections.defaultdict"))  # fmt: skip
 """What skops makes itself, without looking the name up or without anything of the file's taking part."""
+
+_KINDS = frozenset(("builtins.type", "builtins.function", "types.FunctionType", "numpy.ufunc"))
+"""What the nodes of `_NAMED` said of themselves."""
+
+_FUNCTIONS = frozenset(("FunctionNode", "TypeNode"))
+"""What these name is called as soon as the model is used."""
+
+_SCALAR = re.compile(r"numpy\.(?:(?:u?int|float|complex)\d+|bool_?|str_|bytes_|u?intc|u?longlong|c?longdouble|half)")
+"""What an array of one number is turned into."""
 
 
 class SkopsArchive:
@@ -48,7 +60,7 @@ class SkopsArchive:
 
     def recognises(self, head: bytes, tail: bytes, file: BinaryIO, size: int, path: str) -> bool:
         """A zip archive with a schema."""
-        return is_zip(head, tail, size) and (b"schema.json" in tail or b"schema.json" in head)
+        return is_zip(head, tail, file, size) and (b"schema.json" in tail or b"schema.json" in head)
 
     def findings(self, file: BinaryIO, size: int, scan: Scan) -> Iterator[Finding]:
         """None: this is only the name of what `zips` scans."""
@@ -82,12 +94,14 @@ def _nodes(schema: dict[str, Any], scan: Scan) -> Iterator[Finding]:
         if looked > _MAX_NODES:
             raise DocumentError(f"schema.json has more than {_MAX_NODES:,} nodes")
         if isinstance(part, dict):
-            content = part.get("content")
-            if part.get("__loader__") in _NAMED and isinstance(content, dict):
-                # Its own class is always type or function; what it stands for is named in its content.
-                name, module = (content.get(key) for key in _NAMED[part["__loader__"]])
-                yield from _node({**part, "__class__": name, "__module__": module}, scan, told)
-                continue
+            content, loader = part.get("content"), part.get("__loader__")
+            if isinstance(loader, str) and loader in _NAMED and isinstance(content, dict):
+                # One version reads its content, another one its own class: whichever loads it, both are judged.
+                name, module = (content.get(key) for key in _NAMED[loader])
+                if name is not None or module is not None:
+                    yield from _node({**part, "__class__": name, "__module__": module}, scan, told)
+                    if f"{part.get('__module__')}.{part.get('__class__')}" in _KINDS:
+                        continue
             if "__loader__" in part or "__class__" in part:
                 yield from _node(part, scan, told)
             waiting.extend(value for value in part.values() if isinstance(value, dict | list))
@@ -110,7 +124,8 @@ def _node(node: dict[str, Any], scan: Scan, told: set[tuple[str, str, str]]) -> 
         )  # fmt: skip
         module = "operator"
     key = (module, name, loader)
-    if key in told or f"{module}.{name}" in _PLAIN:
+    scalar = loader == "NdArrayNode" and _SCALAR.fullmatch(f"{module}.{name}")
+    if key in told or scalar or f"{module}.{name}" in _PLAIN:
         return
     told.add(key)
     if loader not in _USES and loader not in _VALUES:
@@ -120,6 +135,9 @@ def _node(node: dict[str, Any], scan: Scan, told: set[tuple[str, str, str]]) -> 
         )  # fmt: skip
     use = _USES.get(loader, "call")
     tier, rule = scan.rules.judge(module, name, use)
+    if loader in _FUNCTIONS:
+        called = scan.rules.judge(module, name, "call")
+        tier, rule = called if called[0] is Tier.MALICIOUS else (tier, rule)
     if tier.rank > Tier.SAFE.rank:
         what = f"{shown(module, 100)}.{shown(name, 100)}"
         yield tell(
@@ -137,12 +155,15 @@ def _method(node: dict[str, Any], module: str, name: str, scan: Scan) -> Iterato
     owner = owner if isinstance(owner, dict) else {}
     odd = not isinstance(function, str) or not function.isidentifier() or function.startswith("__")
     belongs = str(owner.get("__module__", module)).split(".")[0]
-    other = belongs not in (module.split(".")[0], "builtins")
+    # Before 0.12 it said that it is a method, and the class of its object was checked against nothing.
+    other = belongs not in (module.split(".")[0], "builtins") or (
+        name != "method" and owner.get("__class__", name) != name
+    )
     if odd or other:
         why = (
             f"reaches for {shown(function, 60)!r}"
             if odd
-            else f"claims to be of another library than its object, {shown(belongs, 60)}"
+            else f"claims to be of another class than its object, of {shown(belongs, 60)}"
         )
         yield tell(
             scan, "skops/method", Tier.MALICIOUS, Severity.CRITICAL,

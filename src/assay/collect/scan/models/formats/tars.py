@@ -6,17 +6,18 @@ member is scanned, and what lies behind the archive's end is said.
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
+from assay.collect.scan.models.formats.tar_sparse import BLOCK, Pieces, of_header, of_records, whole
 from assay.collect.scan.models.formats.telling import APPENDED, HIDING, SUPPLY, hand_on, leads_out, shown, tell
 from assay.collect.scan.models.formats.views import part
 from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
 from assay.errors import DocumentError
 
-BLOCK = 512
 _MAX_EXTENDED = 1 << 20
 _ZEROS = bytes(BLOCK)
 _RECORD = re.compile(rb"(\d{1,10}) ([^=\n]{1,200})=")
@@ -35,6 +36,10 @@ class Member:
     """Bytes of data in the archive."""
     target: str
     """What a link leads to."""
+    pieces: Pieces | None = ()
+    """Of a sparse file; None where they are broken, empty for all others."""
+    real: int = -1
+    """Bytes of a sparse file when it is unpacked; -1 for all others."""
 
 
 @dataclass(slots=True)
@@ -57,6 +62,7 @@ def walk(file: BinaryIO, size: int, limit: int, state: Walk) -> Iterator[Member]
     at, count = 0, 0
     name = target = wide = None
     general: dict[bytes, bytes] = {}
+    own: list[tuple[bytes, bytes]] = []
     while True:
         file.seek(at)
         block = file.read(BLOCK)
@@ -82,10 +88,14 @@ def walk(file: BinaryIO, size: int, limit: int, state: Walk) -> Iterator[Member]
                 text = _text(data)
                 name, target = (text, target) if kind == b"L" else (name, text)
             else:
-                records = dict(_records(data))
+                listed = list(_records(data))
+                records = dict(listed)
                 if kind == b"g":
                     general |= records
-                name = _text(records[b"path"]) if b"path" in records else name
+                else:
+                    own += listed
+                for key in (b"path", b"GNU.sparse.name"):
+                    name = _text(records[key]) if key in records else name
                 target = _text(records[b"linkpath"]) if b"linkpath" in records else target
                 wide = _decimal(records.get(b"size")) if b"size" in records else wide
             at = start + -(-length // BLOCK) * BLOCK
@@ -98,17 +108,26 @@ def walk(file: BinaryIO, size: int, limit: int, state: Walk) -> Iterator[Member]
         held = length if wide is None else wide
         empty = kind in (b"1", b"2", b"3", b"4", b"5", b"6") and wide is None
         held = 0 if empty else held
+        data_at, real = start, -1
+        pieces: Pieces | None = ()
+        sparse = of_header(file, block, start, _number) if kind == b"S" else of_records(file, own, start, held)
+        if sparse is not None:
+            pieces, real, data_at = sparse
+            start = data_at if kind == b"S" else start  # blocks of the map do not count as data there
         yield Member(
             name or (_text(general[b"path"]) if b"path" in general else _name(block)),
             kind,
-            start,
-            min(held, size - start),
+            min(data_at, size),
+            max(0, min(start + held, size) - data_at),
             target or _text(block[157:257]),
+            pieces,
+            real,
         )
         if held > size - start:
             state.ends, state.problem = size, "its last member goes on beyond the file's end"
             return
         name = target = wide = None
+        own = []
         at = start + -(-held // BLOCK) * BLOCK
 
 
@@ -127,7 +146,9 @@ class TarScanner:
         seen: set[str] = set()
         for item in walk(file, size, scan.limits.members, state):
             yield from _about(item, seen, scan)
-            if item.size and item.kind not in (b"2", b"5"):
+            if item.pieces != () or item.real >= 0:
+                yield from _sparse(item, file, scan)
+            elif item.size and item.kind not in (b"2", b"5"):
                 yield from scan.inner(part(file, item.start, item.size), item.name, item.size)
         if state.problem:
             yield tell(
@@ -138,7 +159,8 @@ class TarScanner:
                 scan, "tar/appended", Tier.UNKNOWN, Severity.MEDIUM,
                 f"{size - state.ends:,} bytes follow the end of the archive", offset=state.ends, atlas=HIDING,
             )  # fmt: skip
-            yield from hand_on(file, state.ends, size, APPENDED, scan)
+            start = _next_header(file, state.ends, size) if state.problem else state.ends
+            yield from hand_on(file, start, size, APPENDED, scan)
 
 
 def _about(item: Member, seen: set[str], scan: Scan) -> Iterator[Finding]:
@@ -148,20 +170,14 @@ def _about(item: Member, seen: set[str], scan: Scan) -> Iterator[Finding]:
             scan, "tar/path", Tier.MALICIOUS, Severity.HIGH,
             f"{where}: its name {why}: unpacking writes elsewhere", atlas=SUPPLY,
         )  # fmt: skip
-    if item.kind in (b"1", b"2") and (why := leads_out(item.target)):
-        inside = item.kind == b"2" and why == "leads out of the folder" and _stays(item.name, item.target)
-        if not inside:
-            yield tell(
-                scan, "tar/link", Tier.MALICIOUS, Severity.HIGH,
-                f"{where}: it is a link, and its target {shown(item.target, 200)} {why}", atlas=SUPPLY,
-            )  # fmt: skip
+    out = leads_out(item.target) if item.kind in (b"1", b"2") else None
+    if out and (item.kind == b"1" or not link_stays(item.name, item.target)):
+        yield tell(
+            scan, "tar/link", Tier.MALICIOUS, Severity.HIGH,
+            f"{where}: it is a link, and its target {shown(item.target, 200)} {out}", atlas=SUPPLY,
+        )  # fmt: skip
     if item.kind in (b"3", b"4", b"6"):
         yield tell(scan, "tar/device", Tier.UNKNOWN, Severity.HIGH, f"{where}: it is a device or a pipe", atlas=SUPPLY)
-    elif item.kind == b"S":
-        yield tell(
-            scan, "tar/sparse", Tier.UNREADABLE, Severity.MEDIUM,
-            f"{where}: it is a sparse file: what is unpacked is not what is here", atlas=SUPPLY,
-        )  # fmt: skip
     if item.kind != b"5" and item.name in seen:
         yield tell(
             scan, "tar/duplicate", Tier.UNKNOWN, Severity.MEDIUM,
@@ -170,8 +186,36 @@ def _about(item: Member, seen: set[str], scan: Scan) -> Iterator[Finding]:
     seen.add(item.name)
 
 
-def _stays(name: str, target: str) -> bool:
-    """Whether a relative link stays inside the archive."""
+def _sparse(item: Member, file: BinaryIO, scan: Scan) -> Iterator[Finding]:
+    """Scan a sparse file as it is unpacked; where that cannot be done, its pieces as they lie."""
+    data = None if item.pieces is None else whole(file, item.start, item.start + item.size, item.pieces, item.real)
+    if data is not None:
+        scan.charge(len(data))
+        if data:
+            yield from scan.inner(cast(BinaryIO, io.BytesIO(data)), item.name, len(data))
+        return
+    yield tell(
+        scan, "tar/sparse", Tier.UNREADABLE, Severity.MEDIUM,
+        f"{shown(item.name, 200)}: it is a sparse file that cannot be put together: what is unpacked was not seen",
+        atlas=SUPPLY,
+    )  # fmt: skip
+    if item.size:
+        yield from scan.inner(part(file, item.start, item.size), item.name, item.size)
+
+
+def _next_header(file: BinaryIO, at: int, size: int) -> int:
+    """Where an archive goes on behind a broken header, for readers that pass over it; ``at`` where it does not."""
+    for begin in range(at + BLOCK, min(size, at + _MAX_EXTENDED), BLOCK):
+        file.seek(begin)
+        if is_tar(file.read(BLOCK)):
+            return begin
+    return at
+
+
+def link_stays(name: str, target: str) -> bool:
+    """Whether a symbolic link stays inside the archive."""
+    if leads_out(target) not in (None, "leads out of the folder"):
+        return False
     depth = name.strip("/").removeprefix("./").count("/")
     for step in target.split("/"):
         depth += -1 if step == ".." else 0 if step in ("", ".") else 1

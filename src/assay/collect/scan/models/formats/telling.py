@@ -36,6 +36,13 @@ APPENDED = "(appended)"
 UNUSED = "(unused)"
 """What data between tensors is called, where it is handed on to be scanned."""
 
+SENSITIVE = re.compile(
+    r"^/(?:etc|proc|sys|dev|run)/|^~|(?:^|[/\\])\.(?:ssh|aws|gnupg|kube|docker|env|netrc|pgpass|git-credentials|bash\w*|"
+    r"z?profile|zshrc)\b|passwd|shadow|id_(?:rsa|ed25519)|credentials|authorized_keys|crontab|Windows[/\\]System32",
+    re.IGNORECASE,
+)
+"""Paths that no model was ever trained with: a machine's own files, and where people keep secrets."""
+
 _MAX_PARTS = 5_000_000
 """Brackets, braces and commas of a JSON document: what bounds the objects it becomes."""
 
@@ -119,6 +126,25 @@ def has_any(data: bytes, keys: tuple[bytes, ...]) -> bool:
     """Whether JSON may have one of the keys: as it is, in UTF-16, or with letters escaped, as no writer does."""
     plain = data.replace(b"\0", b"") if b"\0" in data[:64] else data
     return any(b'"' + key + b'"' in plain for key in keys) or _ESCAPED_LETTER.search(plain) is not None
+
+
+def begins_as_json(head: bytes) -> bool:
+    """Whether a file that starts so may be a JSON object or array, in any encoding that JSON's readers take."""
+    return head.lstrip(b"\xef\xbb\xbf \t\r\n\0\xff\xfe").startswith((b"{", b"["))
+
+
+def mentions(
+    file: BinaryIO, size: int, head: bytes, tail: bytes, keys: tuple[bytes, ...], limit: int, whole: bool
+) -> bool:
+    """Whether a file of JSON may have one of the keys: at either end, and with ``whole`` anywhere in up to ``limit``
+    bytes.
+    """
+    if has_any(head, keys) or has_any(tail, keys):
+        return True
+    if not whole or not len(head) < size <= limit:
+        return False
+    file.seek(0)
+    return has_any(file.read(size), keys)
 
 
 def tell_twice(scan: Scan, twice: tuple[str, ...], what: str) -> Iterator[Finding]:

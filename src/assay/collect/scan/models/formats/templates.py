@@ -27,7 +27,8 @@ _TOKEN = re.compile(
 _INNER = re.compile(
     r"__(?:class|mro|bases?|subclasses|globals|builtins|import|init|dict|getattr(?:ibute)?|getitem|call|code|closure|"
     r"reduce(?:_ex)?|self|func|module|loader|spec|new|subclasshook|wrapped|defaults|kwdefaults|annotations|doc|main|"
-    r"file|qualname|traceback|context|cause)__"
+    r"file|qualname|traceback|context|cause)__",
+    re.IGNORECASE,  # a filter may bring it into its right case
 )
 _FRAMES = frozenset(
     {"func_globals", "func_code", "im_func", "gi_frame", "gi_code", "cr_frame", "cr_code", "ag_frame", "f_globals",
@@ -41,6 +42,9 @@ _RUNS = frozenset(
 _FILES = frozenset({"include", "import", "from", "extends"})
 _FLASK = frozenset({"lipsum", "cycler", "joiner", "url_for", "get_flashed_messages", "request", "config", "g"})
 _FRAGMENT = re.compile(r"__[a-z]{1,12}|[a-z]{1,12}__")
+_BUILDS = frozenset({"format", "join", "replace", "reverse"})
+"""Filters that put a text together."""
+
 _LARGE = 10_000_000
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|([0-7]{1,3})|(.))", re.DOTALL)
 
@@ -183,7 +187,11 @@ def _tag(tokens: list[tuple[str, str]], body: str) -> Iterator[_Problem]:
                 f"template uses the inner attribute {shown(value)}",
                 body,
             )
-        elif kind == "string" and _FRAGMENT.fullmatch(value):
+        elif kind == "string" and (
+            _FRAGMENT.fullmatch(value)
+            or (value.strip("_") == "" != value and {previous[1], following[1]} & {"*", "~", "+"})
+            or ("%c" in value and following[1] in ("%", "|"))
+        ):
             yield (
                 "template/private",
                 Tier.UNKNOWN,
@@ -198,6 +206,8 @@ def _tag(tokens: list[tuple[str, str]], body: str) -> Iterator[_Problem]:
         elif kind == "name" and value == "format" and previous[1] == "." and i >= 2 and "{" in tokens[i - 2][1]:
             if re.search(r"\{\w*[.\[]", tokens[i - 2][1]):
                 yield _escape("str.format with attribute access", body)
+        elif value == "[" and kind == "operator" and _subscribes(previous) and _computes(tokens[i + 1 :]):
+            yield "template/computed", Tier.UNKNOWN, Severity.HIGH, "template computes the name of what it takes", body
         elif kind == "number" and _number(value) >= _LARGE:
             near = {token[1] for token in tokens[max(0, i - 3) : i + 2]}
             if near & {"range", "*", "**"}:
@@ -213,6 +223,25 @@ def _tag(tokens: list[tuple[str, str]], body: str) -> Iterator[_Problem]:
 
 def _accesses(previous: tuple[str, str], following: tuple[str, str]) -> bool:
     return previous[1] == "." or (previous[1] in ("[", "(") and following[1] in ("]", ")"))
+
+
+def _subscribes(previous: tuple[str, str]) -> bool:
+    """Whether a bracket behind this token takes something out of what is before it."""
+    return previous[0] in ("name", "string") or previous[1] in ("]", ")", "}")
+
+
+def _computes(rest: list[tuple[str, str]]) -> bool:
+    """Whether what stands in a bracket puts a text together."""
+    depth, texts, adds = 1, False, False
+    for i, (kind, value) in enumerate(rest):
+        depth += {"[": 1, "(": 1, "{": 1, "]": -1, ")": -1, "}": -1}.get(value, 0) if kind == "operator" else 0
+        if depth == 0:
+            break
+        if (kind, value) == ("operator", "~") or (i and rest[i - 1][1] == "|" and kind == "name" and value in _BUILDS):
+            return True
+        texts = texts or kind == "string"
+        adds = adds or (kind == "operator" and value in ("+", "%"))
+    return texts and adds
 
 
 def _attr(rest: list[tuple[str, str]], body: str) -> Iterator[_Problem]:

@@ -9,92 +9,30 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import BinaryIO
 
 from assay.collect.headers import protobuf
 from assay.collect.headers.protobuf import Field, Limits, fields, payload, text
+from assay.collect.scan.models.formats import tensorflow_operations as operations
 from assay.collect.scan.models.formats.keras import examine_config
-from assay.collect.scan.models.formats.telling import EXECUTION, SUPPLY, leads_out, read_json, shown, tell
-from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
+from assay.collect.scan.models.formats.telling import SENSITIVE, hand_on, leads_out, read_json, shown
+from assay.collect.scan.models.formats.tensorflow_graph import (
+    MAX_TEXT,
+    Wiring,
+    inside,
+    operation,
+    reaching,
+    read_node,
+)
+from assay.collect.scan.models.formats.tensorflow_operations import Told
+from assay.collect.scan.models.interface import Finding, Scan, Tier
+from assay.collect.scan.models.rules.operations import listed
 from assay.errors import DocumentError
 
-_MALICIOUS = {
-    "WriteFile": "writes a file",
-    "DebugIdentity": "sends tensors to a debugger's address",
-    "DebugIdentityV2": "sends tensors to a debugger's address",
-    "DebugIdentityV3": "sends tensors to a debugger's address",
-    "TryRpc": "calls another machine",
-    "Rpc": "calls another machine",
-}
-_CODE = {
-    "PyFunc": "runs a Python function",
-    "PyFuncStateless": "runs a Python function",
-    "EagerPyFunc": "runs a Python function",
-}
-_UNKNOWN = {
-    "ReadFile": "reads a file",
-    "MatchingFiles": "lists files",
-    "WholeFileReader": "reads files",
-    "WholeFileReaderV2": "reads files",
-    "TextLineReader": "reads files",
-    "TextLineReaderV2": "reads files",
-    "FixedLengthRecordReader": "reads files",
-    "FixedLengthRecordReaderV2": "reads files",
-    "TFRecordReader": "reads files",
-    "TFRecordReaderV2": "reads files",
-    "LMDBReader": "reads files",
-    "LMDBDataset": "reads files",
-    "TextLineDataset": "reads files",
-    "TFRecordDataset": "reads files",
-    "TFRecordDatasetV2": "reads files",
-    "FixedLengthRecordDataset": "reads files",
-    "FixedLengthRecordDatasetV2": "reads files",
-    "CSVDataset": "reads files",
-    "CSVDatasetV2": "reads files",
-    "SqlDataset": "queries a database",
-    "MatchingFilesDataset": "lists files",
-    "SnapshotDataset": "writes files",
-    "SnapshotDatasetV2": "writes files",
-    "CacheDataset": "writes files",
-    "CacheDatasetV2": "writes files",
-    "SaveDataset": "writes files",
-    "LoadDataset": "reads files",
-    "DatasetToTFRecord": "writes files",
-    "CreateSummaryFileWriter": "writes files",
-    "CreateSummaryDbWriter": "writes a database",
-    "LoadAndRemapMatrix": "reads files",
-    "DataServiceDataset": "fetches from another machine",
-    "DataServiceDatasetV2": "fetches from another machine",
-    "RegisterDataset": "registers with another machine",
-    "BigQueryReader": "fetches from another machine",
-    "CloudBigtableClient": "fetches from another machine",
-    "GcsConfigureCredentials": "uses cloud credentials",
-    "ConfigureDistributedTPU": "configures machines",
-    "RemoteCall": "runs on another device",
-    "TRTEngineOp": "runs a compiled engine, which cannot be seen through",
-    "XlaHostCompute": "runs on the host",
-    "DumpToFile": "writes a file",
-}
-_PATHS = frozenset(
-    {
-        "ReadFile", "MatchingFiles", "Save", "SaveSlices", "SaveV2", "Restore", "RestoreSlice", "RestoreV2",
-        "MergeV2Checkpoints", "InitializeTableFromTextFile", "InitializeTableFromTextFileV2", "ShardedFilename",
-        "ShardedFilespec", "TextLineDataset", "TFRecordDataset", "CreateSummaryFileWriter", "WholeFileReaderV2",
-    }
-)  # fmt: skip
-"""Operations whose constant arguments may name files: honest ones name them relative to the model, or not at all."""
-
-_PRINT = frozenset({"PrintV2"})
-_MAX_TEXT = 4096
-_MAX_NODES = 300_000
-_MAX_CONSTANTS = 20_000
-_MAX_VISITS = 500_000
-"""Inputs that are followed in one graph to find out which constants reach which operations."""
-
-_PBTXT_TEXT = r"\"([^\"\\\n]*+(?:\\.[^\"\\\n]*+)*+)\"|'([^'\\\n]*+(?:\\.[^'\\\n]*+)*+)'"
-_PBTXT_OP = re.compile(rf"\bop\s{{0,50}}:?\s{{0,50}}((?:(?:{_PBTXT_TEXT})\s{{0,50}}){{1,64}})")
-_PBTXT_PIECE = re.compile(_PBTXT_TEXT)
+_ARRANGED = re.compile(r"#[^\n]*|\"((?:[^\"\\\n]|\\.)*+)\"|'((?:[^'\\\n]|\\.)*+)'|([A-Za-z_]\w*)|([:{}<>\[\]])")
+"""Tokens of a text graph: comments, texts, words and what stands between them."""
 
 
 class TensorFlowGraph:
@@ -110,19 +48,36 @@ class TensorFlowGraph:
         """What its operations do beyond computing."""
         file.seek(0)
         shape = _shape(file.read(64 << 10), size, scan.path)
-        limits = Limits(fields=4_000_000)
+        limits = Limits(fields=6_000_000)
         if shape == "text":
             yield from _text_graph(file, size, scan)
         elif shape == "keras":
             yield from _keras_metadata(file, size, limits, scan)
-        elif shape == "graph":
-            yield from _graph(file, Field(0, protobuf.LENGTH, 0, 0, size), limits, scan)
-        elif shape == "meta":
-            yield from _meta_graph(file, Field(0, protobuf.LENGTH, 0, 0, size), limits, scan)
         else:
-            for part in fields(file, 0, size, limits=limits):
-                if part.number == 2:
-                    yield from _meta_graph(file, part, limits, scan)
+            yield from _READINGS[shape or "saved"](file, size, limits, scan)
+            # The messages have the same field numbers, and a loader is told by its caller which of them it reads.
+            for other, reading in _READINGS.items():
+                if other != shape:
+                    with suppress(DocumentError):
+                        yield from reading(file, size, Limits(), scan)
+
+
+def _saved(file: BinaryIO, size: int, limits: Limits, scan: Scan) -> Iterator[Finding]:
+    for part in fields(file, 0, size, limits=limits):
+        if part.number == 2:
+            yield from _meta_graph(file, part, limits, scan)
+
+
+def _frozen(file: BinaryIO, size: int, limits: Limits, scan: Scan) -> Iterator[Finding]:
+    yield from _graph(file, Field(0, protobuf.LENGTH, 0, 0, size), limits, scan)
+
+
+def _exported(file: BinaryIO, size: int, limits: Limits, scan: Scan) -> Iterator[Finding]:
+    yield from _meta_graph(file, Field(0, protobuf.LENGTH, 0, 0, size), limits, scan)
+
+
+_READINGS = {"saved": _saved, "graph": _frozen, "meta": _exported}
+"""What a file without any mark may be: ``SavedModel``, ``GraphDef``, ``MetaGraphDef``."""
 
 
 def _shape(head: bytes, size: int, path: str) -> str | None:
@@ -145,16 +100,16 @@ def _shape(head: bytes, size: int, path: str) -> str | None:
         elif first.number == 2 and first.wire == protobuf.LENGTH and _is_meta(head, first):
             return "saved"
         elif first.number == 1 and first.wire == protobuf.LENGTH:
-            inside = list(_head_fields(head, first))
-            if _is_node(head, inside):
+            within = list(_head_fields(head, first))
+            if _is_node(head, within):
                 return "graph"
-            if base.endswith(".meta") and inside:
+            if base.endswith(".meta") and within:
                 return "meta"
     except (DocumentError, IndexError):
         pass
     if base == "saved_model.pb":
         return "saved"
-    return "graph" if base.endswith(".pb") and head[:1] in (b"\x0a", b"\x12", b"\x22") else None
+    return "graph" if base.endswith(".pb") and head[:1] in (b"\x0a", b"\x12", b"\x18", b"\x22") else None
 
 
 def _head_fields(head: bytes, part: Field) -> Iterator[Field]:
@@ -173,41 +128,39 @@ def _is_meta(head: bytes, part: Field) -> bool:
     return first is not None and first.number in (1, 2, 3, 5) and first.wire == protobuf.LENGTH
 
 
-def _is_node(head: bytes, inside: list[Field]) -> bool:
-    """Whether fields are those of a ``NodeDef``: a name, then an operation's name."""
-    if len(inside) < 2 or [part.number for part in inside[:2]] != [1, 2]:
-        return False
-    op = head[inside[1].start : inside[1].end]
-    return inside[1].wire == protobuf.LENGTH and re.fullmatch(rb"[A-Z_][A-Za-z0-9_>]{0,100}", op) is not None
-
-
-@dataclass(slots=True)
-class _Node:
-    name: str = ""
-    op: str = ""
-    inputs: list[str] = field(default_factory=list)
-    texts: list[str] = field(default_factory=list)
-
-
-def _inside(file: BinaryIO, part: Field, limits: Limits) -> Iterator[Field]:
-    if part.wire == protobuf.LENGTH:
-        yield from fields(file, part.start, part.end, limits=limits)
+def _is_node(head: bytes, within: list[Field]) -> bool:
+    """Whether fields are those of a ``NodeDef``: its name and its operation's, in any order."""
+    texts = {part.number: head[part.start : part.end] for part in within if part.wire == protobuf.LENGTH}
+    return 1 in texts and re.fullmatch(rb"[A-Z_][A-Za-z0-9_>]{0,100}", texts.get(2, b"")) is not None
 
 
 def _meta_graph(file: BinaryIO, graph: Field, limits: Limits, scan: Scan) -> Iterator[Finding]:
-    for part in _inside(file, graph, limits):
+    for part in inside(file, graph, limits):
         if part.number == 2:
             yield from _graph(file, part, limits, scan)
+        elif part.number == 6:
+            yield from _asset(file, part, limits, scan)
         elif part.number == 7:  # object_graph_def: objects of Keras before 2.5 keep their configuration there
-            for node in _inside(file, part, limits):
+            for node in inside(file, part, limits):
                 if node.number == 1:
-                    for user in _inside(file, node, limits):
+                    for user in inside(file, node, limits):
                         if user.number == 4:
                             yield from _metadata(file, user, limits, scan, number=3)
 
 
+def _asset(file: BinaryIO, asset: Field, limits: Limits, scan: Scan) -> Iterator[Finding]:
+    """An ``AssetFileDef``: a file beside the model, whose path the loader hands to the graph."""
+    for part in inside(file, asset, limits):
+        if part.number == 2:
+            path = text(file, part, limit=MAX_TEXT)
+            if path.isprintable() and (why := leads_out(path)):
+                yield operations.finding(
+                    scan, Tier.MALICIOUS, f"its asset is {shown(path)!r}, which {why}", f"open({path!r})"
+                )
+
+
 def _metadata(file: BinaryIO, message: Field, limits: Limits, scan: Scan, *, number: int) -> Iterator[Finding]:
-    for part in _inside(file, message, limits):
+    for part in inside(file, message, limits):
         if part.number == number and part.wire == protobuf.LENGTH and part.end - part.start > 2:
             data = payload(file, part, limit=64 << 20)
             if b"class_name" in data:
@@ -222,154 +175,122 @@ def _keras_metadata(file: BinaryIO, size: int, limits: Limits, scan: Scan) -> It
 
 
 def _graph(file: BinaryIO, graph: Field, limits: Limits, scan: Scan) -> Iterator[Finding]:
-    yield from _nodes(file, graph, 1, "", limits, scan)
-    for part in _inside(file, graph, limits):
+    bodies = [("", graph, 1)]
+    for part in inside(file, graph, limits):
         if part.number == 2:  # library
-            for function in _inside(file, part, limits):
+            for function in inside(file, part, limits):
                 if function.number == 1:
-                    yield from _nodes(file, function, 3, _function_name(file, function, limits), limits, scan)
+                    bodies.append((_function_name(file, function, limits), function, 3))
+    own = frozenset(name for name, _, _ in bodies)
+    calls: dict[str, set[str]] = {}
+    open_: set[str] = set()
+    for name, body, number in bodies:
+        yield from _nodes(_Body(name, body, number, own), file, limits, scan, calls, open_)
+    if open_:
+        risky = reaching(calls, open_)
+        for name, body, number in bodies:
+            if calls.get(name, set()) & risky:
+                yield from _handed(_Body(name, body, number, own), risky, file, limits, scan)
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A graph or a function's body."""
+
+    name: str
+    """The function's; empty for the graph itself."""
+    message: Field
+    number: int
+    """Field of its nodes."""
+    own: frozenset[str]
+    """Names of all functions that are defined beside it."""
+
+    def nodes(self, file: BinaryIO, limits: Limits) -> Iterator[Field]:
+        for part in inside(file, self.message, limits):
+            if part.number == self.number and part.wire == protobuf.LENGTH:
+                yield part
+
+    def wiring(self, file: BinaryIO, limits: Limits) -> Wiring:
+        return Wiring(read_node(file, part, limits) for part in self.nodes(file, limits))
 
 
 def _function_name(file: BinaryIO, function: Field, limits: Limits) -> str:
-    for part in _inside(file, function, limits):
+    for part in inside(file, function, limits):
         if part.number == 1:
-            for inner in _inside(file, part, limits):
+            for inner in inside(file, part, limits):
                 if inner.number == 1:
-                    return text(file, inner, limit=_MAX_TEXT)
+                    return text(file, inner, limit=MAX_TEXT)
     return "?"
 
 
-def _nodes(file: BinaryIO, owner: Field, number: int, function: str, limits: Limits, scan: Scan) -> Iterator[Finding]:
-    """The nodes of one graph or function body. Arguments are looked for only where some operation is worth it."""
+def _nodes(
+    body: _Body, file: BinaryIO, limits: Limits, scan: Scan, calls: dict[str, set[str]], open_: set[str]
+) -> Iterator[Finding]:
+    """The nodes of one body. Arguments are looked for only where some operation is worth it.
+
+    Notes which functions it calls, and whether it is told files or machines by whoever calls it.
+    """
     suspects: list[Field] = []
-    for part in _inside(file, owner, limits):
-        if part.number == number and part.wire == protobuf.LENGTH:
-            op = ""
-            for inner in _inside(file, part, limits):
-                if inner.number == 2:
-                    op = text(file, inner, limit=_MAX_TEXT)  # the last one counts, as for every protobuf reader
-            if op in _MALICIOUS or op in _CODE or op in _UNKNOWN or op in _PATHS or op in _PRINT or ">" in op:
-                suspects.append(part)
+    called = calls.setdefault(body.name, set())
+    for part in body.nodes(file, limits):
+        op = operation(file, part, limits)
+        if operations.suspicious(op, body.own):
+            suspects.append(part)
+        elif op in body.own or op in listed("tensorflow").domains["calling"]:
+            called.update(name for name in (op, *read_node(file, part, limits).functions) if name in body.own)
     if not suspects:
         return
-    graph = _wiring(file, owner, number, limits)
+    wiring = body.wiring(file, limits)
     told: set[tuple[str, str | None]] = set()
-    visits = _MAX_VISITS
     for part in suspects:
-        node = _node(file, part, limits)
-        arguments, visits = _arguments(node, graph, visits)
-        for finding in _judge(node, arguments, function, scan):
+        node = read_node(file, part, limits)
+        said = wiring.told(node)
+        if wiring.parameters(node):
+            open_.add(body.name)
+            said.cut = said.cut or not body.name  # a graph that is read in parts: what it is told lies in another
+        for finding in operations.judge(node.op, said, body.name, scan):
             if (finding.rule + finding.message, finding.call) not in told and len(told) < 100:
                 told.add((finding.rule + finding.message, finding.call))
                 yield finding
-    if visits <= 0:
-        yield _finding(scan, Tier.UNKNOWN, "the graph is too tangled to say which files its operations use", None)
-
-
-def _wiring(file: BinaryIO, owner: Field, number: int, limits: Limits) -> dict[str, _Node]:
-    graph: dict[str, _Node] = {}
-    for part in _inside(file, owner, limits):
-        if part.number == number and part.wire == protobuf.LENGTH and len(graph) < _MAX_NODES:
-            node = _node(file, part, limits)
-            graph[node.name] = node
-    return graph
-
-
-def _node(file: BinaryIO, part: Field, limits: Limits) -> _Node:
-    node = _Node()
-    for inner in _inside(file, part, limits):
-        if inner.wire != protobuf.LENGTH:
-            continue
-        if inner.number == 1:
-            node.name = text(file, inner, limit=_MAX_TEXT)
-        elif inner.number == 2:
-            node.op = text(file, inner, limit=_MAX_TEXT)
-        elif inner.number == 3 and len(node.inputs) < 256:
-            node.inputs.append(text(file, inner, limit=_MAX_TEXT))
-        elif inner.number == 5 and inner.end - inner.start < 256 << 10:
-            node.texts += _attribute(file, inner, limits)
-    return node
-
-
-def _attribute(file: BinaryIO, entry: Field, limits: Limits) -> list[str]:
-    """The texts in an attribute: its string, its list of strings, its tensor of strings."""
-    found: list[str] = []
-    for part in _inside(file, entry, limits):
-        if part.number != 2:
-            continue
-        for value in _inside(file, part, limits):
-            if value.number == 2 and value.wire == protobuf.LENGTH:
-                found.append(_short(file, value))
-            elif value.number == 1:  # list
-                found += [_short(file, item) for item in _inside(file, value, limits) if item.number == 2][:64]
-            elif value.number == 8:  # tensor
-                found += [_short(file, item) for item in _inside(file, value, limits) if item.number == 8][:64]
-    return found
-
-
-def _short(file: BinaryIO, part: Field) -> str:
-    if part.wire != protobuf.LENGTH:
-        return ""
-    file.seek(part.start)
-    return file.read(min(part.end - part.start, _MAX_TEXT)).decode("utf-8", "replace")
-
-
-def _arguments(node: _Node, graph: dict[str, _Node], visits: int) -> tuple[list[str], int]:
-    """The text constants that reach a node, however they were put together, and what is left of ``visits``."""
-    found, stack, seen = list(node.texts), list(node.inputs), set[str]()
-    while stack and len(seen) < 2000 and visits > 0:
-        visits -= 1
-        name = stack.pop().lstrip("^").split(":")[0]
-        if name in seen or name not in graph:
-            continue
-        seen.add(name)
-        source = graph[name]
-        if source.op == "Const":
-            found += source.texts
-        stack += source.inputs
-    return [text for text in dict.fromkeys(found) if text][:_MAX_CONSTANTS], visits
-
-
-def _judge(node: _Node, arguments: list[str], function: str, scan: Scan) -> Iterator[Finding]:
-    op = node.op
-    where = f" in function {shown(function, 60)}" if function else ""
-    call = f"tf.raw_ops.{op}({', '.join(repr(text)[:80] for text in arguments[:4])})"
-    outside = [text for text in arguments if len(text) < 1000 and leads_out(text)] if op in _PATHS else []
-    if op in _PRINT:
-        streams = [text for text in arguments if text.startswith("file://")]
-        if streams:
-            yield _finding(scan, Tier.MALICIOUS, f"{op} appends to the file {shown(streams[0], 80)!r}{where}", call)
-    elif outside:
-        does = (_UNKNOWN.get(op) or _MALICIOUS.get(op) or "uses files").split()[0]
-        tier = Tier.UNKNOWN if op.startswith("Initialize") and outside[0].startswith("/") else Tier.MALICIOUS
-        why = leads_out(outside[0])
-        yield _finding(scan, tier, f"{op} {does} {shown(outside[0], 100)!r}, a path that {why}{where}", call)
-    elif op in _MALICIOUS:
-        if op.startswith("Debug") and not any("://" in text for text in arguments):
-            return
-        yield _finding(scan, Tier.MALICIOUS, f"the graph's operation {op} {_MALICIOUS[op]}{where}", call)
-    elif op in _CODE:
-        yield _finding(scan, Tier.CODE, f"the graph's operation {op} {_CODE[op]}{where}", call)
-    elif op in _UNKNOWN:
-        yield _finding(scan, Tier.UNKNOWN, f"the graph's operation {op} {_UNKNOWN[op]}{where}", call)
-    elif ">" in op:
-        yield _finding(
-            scan, Tier.UNKNOWN, f"{shown(op, 80)} comes from a library that is not TensorFlow's{where}", None
+        if operations.runs_a_graph(node.op):
+            yield from _carried(body, file, limits, scan)
+    if wiring.visits <= 0:
+        yield operations.finding(
+            scan, Tier.UNKNOWN, "the graph is too tangled to say which files its operations use", None
         )
 
 
-def _finding(scan: Scan, tier: Tier, message: str, call: str | None) -> Finding:
-    severity = {Tier.MALICIOUS: Severity.CRITICAL, Tier.CODE: Severity.HIGH}.get(tier, Severity.MEDIUM)
-    return tell(
-        scan,
-        "tensorflow/unsafe-operation",
-        tier,
-        severity,
-        message,
-        call=call,
-        atlas=EXECUTION if tier is not Tier.UNKNOWN else SUPPLY,
-        mitigation="run it without access to files and network, or not at all",
-    )
+def _handed(body: _Body, risky: set[str], file: BinaryIO, limits: Limits, scan: Scan) -> Iterator[Finding]:
+    """Constants that lead out, and are handed to a function which opens what it is told."""
+    wiring = body.wiring(file, limits)
+    for part in body.nodes(file, limits):
+        node = read_node(file, part, limits)
+        if not risky.isdisjoint((node.op, *node.functions)):
+            for path in wiring.handed(node):
+                if why := leads_out(path.partition("\0")[0]):
+                    called = next(name for name in (node.op, *node.functions) if name in risky)
+                    yield operations.finding(
+                        scan,
+                        Tier.MALICIOUS if SENSITIVE.search(path) else Tier.UNKNOWN,
+                        f"the function {shown(called, 60)}, which opens what it is told, is told {shown(path)!r}, "
+                        f"which {why}",
+                        f"{called}({path!r})",
+                    )
+                    break
+
+
+def _carried(body: _Body, file: BinaryIO, limits: Limits, scan: Scan) -> Iterator[Finding]:
+    """Graphs in the constants and attributes of a body that runs what it carries."""
+    for part in body.nodes(file, limits):
+        for attribute in inside(file, part, limits):
+            if attribute.number != 5:
+                continue
+            for entry in inside(file, attribute, limits):
+                for value in inside(file, entry, limits) if entry.number == 2 else ():
+                    held = [value] if value.number == 2 else inside(file, value, limits) if value.number == 8 else ()
+                    for item in held:
+                        if item.wire == protobuf.LENGTH and item.end - item.start > 8 and item.number in (2, 8):
+                            yield from hand_on(file, item.start, item.end, "(graph in a constant)", scan)
 
 
 def _text_graph(file: BinaryIO, size: int, scan: Scan) -> Iterator[Finding]:
@@ -377,12 +298,38 @@ def _text_graph(file: BinaryIO, size: int, scan: Scan) -> Iterator[Finding]:
         raise DocumentError(f"text graph of {size:,} bytes is too large")
     file.seek(0)
     data = file.read(size).decode("utf-8", "replace")
-    told = set()
-    for match in _PBTXT_OP.finditer(data):
-        op = "".join(_unescape(a or b) for a, b in _PBTXT_PIECE.findall(match[1]))
-        if op not in told and (op in _MALICIOUS or op in _CODE or op in _UNKNOWN or ">" in op):
-            told.add(op)
-            yield from _judge(_Node(op=op), ["://"] if op.startswith("Debug") else [], "", scan)
+    ops, texts, functions = dict[str, None](), dict[str, None](), set[str]()
+    for key, value in _pairs(data):
+        if key == "op":
+            ops[value] = None
+        elif key in ("s", "string_val", "b"):
+            texts[value] = None
+        elif key == "name":
+            functions.add(value)  # of nodes too: an operation that is called like a node is a function's name
+    own = functions if "library" in data else frozenset[str]()
+    outside = [text for text in texts if leads_out(text)]
+    for op in ops:
+        if operations.suspicious(op, own):
+            yield from operations.judge(op, Told(outside, outside), "", scan)
+
+
+def _pairs(data: str) -> Iterator[tuple[str, str]]:
+    """The fields of a text message whose values are texts; adjacent texts are one, whatever stands between them."""
+    key, value, after = "", "", False
+    for match in _ARRANGED.finditer(data):
+        piece = match[1] if match[1] is not None else match[2]
+        if piece is not None:
+            value, after = value + _unescape(piece), True
+        elif match[3] is not None:
+            if after:
+                yield key, value
+            key, value, after = match[3], "", False
+        elif match[4] is not None and match[4] not in ":[]":
+            if after:
+                yield key, value
+            key, value, after = "", "", False
+    if after:
+        yield key, value
 
 
 def _unescape(piece: str) -> str:

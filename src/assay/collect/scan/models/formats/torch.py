@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from assay.collect.scan.models.formats.telling import EXECUTION, SUPPLY, shown, tell
+from assay.collect.scan.models.formats.torch_storages import examine_storages
 from assay.collect.scan.models.formats.torchscript import source_findings
 from assay.collect.scan.models.formats.zip_entries import Archive, Entry
 from assay.collect.scan.models.formats.zips import is_zip, member
@@ -32,7 +33,7 @@ class TorchZip:
     def recognises(self, head: bytes, tail: bytes, file: BinaryIO, size: int, path: str) -> bool:
         """A zip archive with a ``data.pkl`` in a folder."""
         return (
-            is_zip(head, tail, size)
+            is_zip(head, tail, file, size)
             and (b"/data.pkl" in head or b"/data.pkl" in tail or b"/bytecode.pkl" in tail)
             and not any(mark in tail for mark in _PACKAGE)
         )
@@ -49,7 +50,7 @@ class TorchPackage:
 
     def recognises(self, head: bytes, tail: bytes, file: BinaryIO, size: int, path: str) -> bool:
         """A zip archive with the package's own records."""
-        return is_zip(head, tail, size) and any(mark in tail for mark in _PACKAGE)
+        return is_zip(head, tail, file, size) and any(mark in tail for mark in _PACKAGE)
 
     def findings(self, file: BinaryIO, size: int, scan: Scan) -> Iterator[Finding]:
         """None: this is only the name of what `zips` scans."""
@@ -70,6 +71,8 @@ def checkpoint(archive: Archive, file: BinaryIO, scan: Scan) -> Iterator[Finding
             f"{shown(root, 60)}data.pkl is not in the archive, and that is what torch would read", atlas=SUPPLY,
         )  # fmt: skip
     yield from _order(entries, root, file, scan)
+    if not script:
+        yield from examine_storages(archive, root, file, scan)
     if script:
         yield tell(
             scan, "torchscript/code", Tier.CODE, Severity.MEDIUM,

@@ -1,13 +1,14 @@
 """Parts of files as files: a stretch of one without a copy, and what a compressed one unpacks to.
 
 Whatever is unpacked is paid for from the scan's budget before anybody sees it, and cannot be read over and over.
-Nothing here may hold more in memory than `KEPT` bytes of one stream, nor write to disk.
+Nothing here may hold more in memory than `KEPT` and `RECENT` bytes of one stream, nor write to disk.
 """
 
 from __future__ import annotations
 
 import io
 import os
+from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
@@ -16,25 +17,35 @@ from assay.errors import DocumentError
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-KEPT = 32 << 20
+KEPT = 128 << 20
 """Bytes of an unpacked stream that are kept in memory; what lies behind them is unpacked again after a seek back."""
+
+RECENT = 16 << 20
+"""Bytes unpacked last that are kept too: formats are told by looking ahead and going back."""
 
 PASSES = 12
 """How many times a long stream may be unpacked again: a pickle is read in several modes, and then looked through."""
 
+STEP = 16 << 20
+"""Bytes between the places from which unpacking can go on, where the method allows for that."""
+
 _PIECE = 256 << 10
+_PLACES = 128
 
 
-class Slice(io.RawIOBase):
-    """A stretch of a file that can seek. The file's own position is moved by every read."""
+class Seekable(io.RawIOBase):
+    """A file of known length that seeks by noting where it is; how bytes come is left to `_some`."""
 
-    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
-        """``length`` bytes from ``start``; the caller has checked that the file has them."""
-        inside: object = file
-        self.base: BinaryIO = inside.base if isinstance(inside, Slice) else file
-        self.start: int = inside.start + start if isinstance(inside, Slice) else start
+    def __init__(self, length: int) -> None:
         self.length = length
         self._at = 0
+
+    def _some(self, wanted: int) -> bytes:
+        """Up to ``wanted`` bytes at the position, fewer only at the end of what can be read at once, none at the end.
+
+        ``wanted`` never reaches beyond the length.
+        """
+        raise NotImplementedError
 
     def readable(self) -> bool:
         """Always."""
@@ -45,7 +56,7 @@ class Slice(io.RawIOBase):
         return True
 
     def tell(self) -> int:
-        """Position inside the stretch."""
+        """The position."""
         return self._at
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
@@ -57,26 +68,46 @@ class Slice(io.RawIOBase):
         return self._at
 
     def read(self, size: int | None = -1) -> bytes:
-        """Up to ``size`` bytes."""
+        """``size`` bytes, fewer only at the end."""
         left = max(0, self.length - self._at)
         wanted = left if size is None or size < 0 else min(size, left)
-        self.base.seek(self.start + self._at)
-        data = self.base.read(wanted)
-        self._at += len(data)
-        return data
+        parts = []
+        while wanted and (data := self._some(wanted)):
+            self._at += len(data)
+            wanted -= len(data)
+            parts.append(data)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def readinto(self, buffer: WriteableBuffer) -> int:
-        """Fill ``buffer`` as far as there is data."""
+        """Fill ``buffer`` as far as there is data at once."""
         view = memoryview(buffer).cast("B")
-        left = max(0, self.length - self._at)
+        data = self._some(min(len(view), max(0, self.length - self._at)))
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+
+class Slice(Seekable):
+    """A stretch of a file. The file's own position is moved by every read."""
+
+    def __init__(self, file: BinaryIO, start: int, length: int) -> None:
+        """``length`` bytes from ``start``; the caller has checked that the file has them."""
+        super().__init__(length)
+        inside: object = file
+        self.base: BinaryIO = inside.base if isinstance(inside, Slice) else file
+        self.start: int = inside.start + start if isinstance(inside, Slice) else start
+
+    def _some(self, wanted: int) -> bytes:
         self.base.seek(self.start + self._at)
-        target = view[: min(len(view), left)]
-        if isinstance(self.base, io.BufferedIOBase | io.RawIOBase):
-            done = self.base.readinto(target) or 0
-        else:
-            data = self.base.read(len(target))
-            done = len(data)
-            target[:done] = data
+        return self.base.read(wanted)
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Fill ``buffer`` as far as there is data, without a copy where the file can do that."""
+        if not isinstance(self.base, io.BufferedIOBase | io.RawIOBase):
+            return super().readinto(buffer)
+        view = memoryview(buffer).cast("B")
+        self.base.seek(self.start + self._at)
+        done = self.base.readinto(view[: max(0, min(len(view), self.length - self._at))]) or 0
         self._at += done
         return done
 
@@ -93,83 +124,83 @@ class Decoder(Protocol):
         """Up to ``size`` further bytes, none at the end. Raises `DocumentError` for broken data."""
         ...
 
+    def copy(self) -> Decoder | None:
+        """One that goes on from here; None where the method does not allow for that."""
+        ...
+
 
 Charge = Callable[[int], None]
 """Pays for so many unpacked bytes, or raises `DocumentError`."""
 
 
-class _Unpacked(io.RawIOBase):
-    """What a long stream unpacks to; seeking back behind the kept bytes starts again, `PASSES` times at most."""
+class _Places:
+    """Decoders to go on from, at distances that double whenever there are too many of them."""
 
-    def __init__(self, start: Callable[[], Decoder], kept: bytes, size: int) -> None:
+    def __init__(self) -> None:
+        self._kept: list[tuple[int, Decoder]] = []
+        self._apart = STEP
+
+    def note(self, at: int, decoder: Decoder) -> None:
+        if at - (self._kept[-1][0] if self._kept else 0) < self._apart:
+            return
+        copied = decoder.copy()
+        if copied is None:
+            return
+        self._kept.append((at, copied))
+        if len(self._kept) > _PLACES:
+            self._kept = self._kept[1::2]
+            self._apart *= 2
+
+    def before(self, at: int) -> tuple[int, Decoder] | None:
+        """The last one that is not behind ``at``, to be used once more."""
+        for place, decoder in reversed(self._kept):
+            if place <= at:
+                copied = decoder.copy()
+                return None if copied is None else (place, copied)
+        return None
+
+
+class _Unpacked(Seekable):
+    """What a long stream unpacks to; seeking back is unpacking again, `PASSES` times the whole at most."""
+
+    def __init__(self, start: Callable[[], Decoder], kept: bytearray, size: int, places: _Places) -> None:
+        super().__init__(size)
         self._start = start
-        self._kept = kept
-        self._size = size
+        self._kept = memoryview(kept)
+        self._places = places
         self._left = PASSES * size
-        self._at = 0
         self._decoder: Decoder | None = None
         self._decoded = 0
-        self._pending = b""
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = (0, self._at, self._size)[whence]
-        if base + offset < 0:
-            raise ValueError("negative position")
-        self._at = base + offset
-        return self._at
-
-    def read(self, size: int | None = -1) -> bytes:
-        left = max(0, self._size - self._at)
-        wanted = left if size is None or size < 0 else min(size, left)
-        parts = []
-        while wanted:
-            data = self._some(wanted)
-            if not data:
-                break
-            parts.append(data)
-            wanted -= len(data)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        view = memoryview(buffer).cast("B")
-        data = self._some(min(len(view), max(0, self._size - self._at)))
-        view[: len(data)] = data
-        return len(data)
+        self._recent: deque[tuple[int, bytes]] = deque()
+        self._held = 0
 
     def _some(self, wanted: int) -> bytes:
-        kept = self._at < len(self._kept)
-        data = self._kept[self._at : self._at + wanted] if kept else self._forward(wanted)
-        self._at += len(data)
-        return data
+        if self._at < len(self._kept):
+            return bytes(self._kept[self._at : self._at + wanted])
+        if self._decoder is None or self._at < (self._recent[0][0] if self._recent else self._decoded):
+            self._decoded, self._decoder = self._places.before(self._at) or (0, self._start())
+            self._recent.clear()
+            self._held = 0
+        while self._decoded <= self._at:
+            if not self._more(self._decoder):
+                return b""
+        for begin, data in reversed(self._recent):
+            if begin <= self._at:
+                return data[self._at - begin : self._at - begin + wanted]
+        return b""
 
-    def _forward(self, wanted: int) -> bytes:
-        if self._decoder is None or self._decoded > self._at:
-            self._decoder, self._decoded, self._pending = self._start(), 0, b""
-        while True:
-            if not self._pending:
-                self._pending = self._decoder(_PIECE)
-                self._left -= len(self._pending)
-                if self._left < 0:
-                    raise DocumentError("it can only be read by unpacking it over and over")
-                if not self._pending:
-                    return b""
-            skip = self._at - self._decoded
-            if skip < len(self._pending):
-                data = self._pending[skip : skip + wanted]
-                self._pending = self._pending[skip + len(data) :]
-                self._decoded = self._at + len(data)
-                return data
-            self._decoded += len(self._pending)
-            self._pending = b""
+    def _more(self, decoder: Decoder) -> bool:
+        data = decoder(_PIECE)
+        self._left -= len(data)
+        if self._left < 0:
+            raise DocumentError("it can only be read by unpacking it over and over")
+        if data:
+            self._recent.append((self._decoded, data))
+            self._held += len(data)
+            self._decoded += len(data)
+            while self._held > RECENT and len(self._recent) > 1:
+                self._held -= len(self._recent.popleft()[1])
+        return bool(data)
 
 
 def unpack(start: Callable[[], Decoder], charge: Charge) -> tuple[BinaryIO, int, str | None]:
@@ -179,6 +210,7 @@ def unpack(start: Callable[[], Decoder], charge: Charge) -> tuple[BinaryIO, int,
     ``start`` begins a new decoder at the stream's beginning. Raises `DocumentError` only where the budget is spent.
     """
     decoder, kept, size = start(), bytearray(), 0
+    places = _Places()
     problem: str | None = None
     while True:
         try:
@@ -192,6 +224,8 @@ def unpack(start: Callable[[], Decoder], charge: Charge) -> tuple[BinaryIO, int,
         size += len(data)
         if len(kept) < KEPT:
             kept += data
-    if size == len(kept):
+        else:
+            places.note(size, decoder)
+    if size <= _PIECE:
         return io.BytesIO(kept), size, problem
-    return cast(BinaryIO, _Unpacked(start, bytes(kept), size)), size, problem
+    return cast(BinaryIO, _Unpacked(start, kept, size, places)), size, problem

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
 
-from assay.collect.scan.models.formats.telling import DENIAL, EXECUTION, SUPPLY, shown, tell
+from assay.collect.scan.models.formats.telling import DENIAL, EXECUTION, SUPPLY, leads_out, shown, tell
 from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
 from assay.errors import DocumentError
 
@@ -22,6 +22,9 @@ Element = Callable[[str, Mapping[str, str], int], list[Finding]]
 
 _CLOSED = re.compile(rb"\][ \t\r\n]{0,100}>")
 _ELEMENT = re.compile(rb"<(?:[\w.-]{1,100}:)?([\w.-]{1,100})")
+_STANDARD = re.compile(r"https?://(?:www\.)?(?:dmg\.org|w3\.org)/")
+"""Whose document types old models refer to."""
+
 _START = re.compile(rb"\s*(?:<\?xml|<!--|<!DOCTYPE|<[A-Za-z_])")
 
 
@@ -97,14 +100,15 @@ def walk(file: BinaryIO, size: int, scan: Scan, element: Element) -> Iterator[Fi
 
     def doctype(name: str, system: str | None, public: str | None, internal: int) -> None:
         if system:
+            own = leads_out(system) is None or _STANDARD.match(system) is not None
             found.append(
                 tell(
                     scan,
                     "xml/doctype",
-                    Tier.UNKNOWN,
-                    Severity.MEDIUM,
-                    f"document type refers to {shown(system)!r}",
-                    atlas=SUPPLY,
+                    Tier.UNKNOWN if own else Tier.MALICIOUS,
+                    Severity.MEDIUM if own else Severity.CRITICAL,
+                    f"its document type is taken from {shown(system)!r}, which a parser may fetch",
+                    atlas=SUPPLY if own else EXECUTION,
                 )
             )
 

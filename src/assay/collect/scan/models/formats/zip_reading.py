@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
+from assay.collect.scan.models.formats.pickle_walk import plausible
 from assay.collect.scan.models.formats.zip_entries import LOCAL, WIDE, Archive, Entry, local, name_of, widened
 from assay.collect.scan.models.formats.zip_layout import check_layout
 from assay.collect.scan.models.interface import Severity, Tier
+from assay.collect.scan.models.pickle.nested import holds
 from assay.errors import DocumentError
 
 END = b"PK\x05\x06"
@@ -57,11 +59,14 @@ def ends(tail: bytes, start: int) -> list[int]:
     return found
 
 
-def looks_like_zip(head: bytes, tail: bytes, size: int) -> bool:
-    """By a local header or an end record at the beginning, or an end record near the end that has a directory."""
+def looks_like_zip(head: bytes, tail: bytes, file: BinaryIO, size: int) -> bool:
+    """By a local header or an end record at the beginning, or an end record near the end that has a directory.
+
+    An archive in a byte string of a pickle does not make the pickle one: whoever runs the pickle looks into it.
+    """
     if head.startswith((LOCAL, END)):
         return True
-    for at in ends(tail, size - len(tail)):
+    for at in _own(file, size, tail):
         record = tail[at - (size - len(tail)) :][:22]
         length, offset = struct.unpack_from("<LL", record, 12)
         if length == offset == WIDE or (length and length + offset <= at):
@@ -71,13 +76,25 @@ def looks_like_zip(head: bytes, tail: bytes, size: int) -> bool:
     return False
 
 
+def _own(file: BinaryIO, size: int, tail: bytes) -> Iterator[int]:
+    """The `ends` of the file, but for those of archives that are byte strings of a pickle."""
+    pickled: bool | None = None
+    for at in ends(tail, size - len(tail)):
+        length, offset, comment = struct.unpack_from("<LLH", tail, at - (size - len(tail)) + 12)
+        if holds(file, at - length - offset, at + 22 + comment):
+            pickled = plausible(file, size) if pickled is None else pickled
+            if pickled:
+                continue
+        yield at
+
+
 def read_zip(file: BinaryIO, size: int, limit: int) -> Archive:
     """Every entry that some reader could see, at most ``limit``. `DocumentError` where there is no archive at all."""
     archive = Archive(directory=size)
     file.seek(max(0, size - _TAIL))
     tail = file.read(_TAIL)
     seen: set[tuple[int, int]] = set()
-    for at in ends(tail, size - len(tail)):
+    for at in _own(file, size, tail):
         if any(entry.header <= at < entry.end for entry in archive.entries):
             continue  # the end of an archive inside this one
         for end in _end_records(file, size, at, archive):
@@ -86,8 +103,9 @@ def read_zip(file: BinaryIO, size: int, limit: int) -> Archive:
                     seen.add((where, end.count))
                     _directory(file, size, end, where, archive, limit)
     if len({where for where, _ in seen}) > 1:
+        first = archive.begins == 0  # else whatever has archives among its data, as a table of documents has
         archive.complain(
-            "two-directories", Tier.MALICIOUS, Severity.HIGH,
+            "two-directories", Tier.MALICIOUS if first else Tier.UNKNOWN, Severity.HIGH,
             "it has more than one directory: readers see different members",
         )  # fmt: skip
     if not seen and archive.ends == 0:

@@ -11,9 +11,16 @@ import zlib
 from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
-from assay.collect.scan.models.formats.compressed import Stepwise, charging, maker, member_decoder, raw_deflate
+from assay.collect.scan.models.formats.compressed import (
+    Stepwise,
+    charging,
+    lzma_filter,
+    maker,
+    member_decoder,
+    raw_deflate,
+)
 from assay.collect.scan.models.formats.pickle_walk import plausible
-from assay.collect.scan.models.formats.tars import is_tar
+from assay.collect.scan.models.formats.tars import is_tar, link_stays
 from assay.collect.scan.models.formats.telling import (
     APPENDED,
     DENIAL,
@@ -29,7 +36,7 @@ from assay.collect.scan.models.formats.views import part, unpack
 from assay.collect.scan.models.formats.zip_entries import Archive, Entry
 from assay.collect.scan.models.formats.zip_reading import REFUSED, looks_like_zip, read_zip
 from assay.collect.scan.models.interface import Finding, Scan, Severity, Tier
-from assay.errors import DocumentError
+from assay.errors import DocumentError, MissingExtraError
 
 CHECKED = 1 << 20
 """Bytes of a stored member up to which its checksum is compared, unless it is a raw tensor, which runs nothing."""
@@ -37,6 +44,7 @@ CHECKED = 1 << 20
 _CHECKED_ALL = 64 << 20
 _OVERLAPPING = 32
 _MAX_GAPS = 16
+_MAX_PATH = 4096
 _STRONG = (
     b"PK", b"\x80", b"\x93NUMPY", b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"7z\xbc", b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18",
     b"\x7fELF", b"MZ", b"#!", b"\x89HDF", b"GGUF", b"\xcf\xfa\xed\xfe", b"\xfe\xed\xfa", b"\xca\xfe\xba\xbe",
@@ -51,7 +59,7 @@ class ZipScanner:
 
     def recognises(self, head: bytes, tail: bytes, file: BinaryIO, size: int, path: str) -> bool:
         """By its first local header or by its directory at the end; not where it is a member of a tar archive."""
-        return is_zip(head, tail, size)
+        return is_zip(head, tail, file, size)
 
     def findings(self, file: BinaryIO, size: int, scan: Scan) -> Iterator[Finding]:
         """What is wrong with the archive, and what is in it."""
@@ -81,6 +89,9 @@ class ZipScanner:
             if entry.packed == 0 and entry.size == 0:
                 continue
             name = f"{entry.name} (TorchScript)" if script and is_source(entry.name) else entry.name
+            if entry.link:
+                yield from _link(entry, file, scan)
+                name += " (link)"  # what it holds is a path, whatever loader its name asks for
             if entry.method == 0:
                 storage = _in_root(entry.name, roots)
                 small = not storage and entry.packed <= CHECKED and checked < _CHECKED_ALL
@@ -90,9 +101,9 @@ class ZipScanner:
                 yield from _packed(entry, file, scan, name)
 
 
-def is_zip(head: bytes, tail: bytes, size: int) -> bool:
+def is_zip(head: bytes, tail: bytes, file: BinaryIO, size: int) -> bool:
     """Whether some reader takes the file for a zip archive."""
-    return looks_like_zip(head, tail, size) and not is_tar(head)
+    return looks_like_zip(head, tail, file, size) and not is_tar(head)
 
 
 def unpacker(method: int) -> Callable[[], Stepwise]:
@@ -102,7 +113,10 @@ def unpacker(method: int) -> Callable[[], Stepwise]:
     if method == 12:
         return maker("bz2")
     if method == 93:
-        return maker("zst")
+        try:
+            return maker("zst")
+        except MissingExtraError as error:
+            raise DocumentError(error.message, hint=error.hint) from None
     names = {9: "deflate64", 14: "lzma", 95: "xz", 96: "jpeg", 97: "wavpack", 98: "ppmd", 99: "AES encryption"}
     if method == 95:
         return maker("xz")
@@ -126,15 +140,10 @@ def _lzma(file: BinaryIO, entry: Entry) -> tuple[Callable[[], Stepwise], int]:
     file.seek(entry.start)
     head = file.read(9)
     length = int.from_bytes(head[2:4], "little")
-    if len(head) < 9 or length != 5 or head[4] >= 225:
+    if len(head) < 9 or length != 5:
         raise DocumentError("the lzma properties of a member are broken")
-    rest, lc = divmod(head[4], 9)
-    pb, lp = divmod(rest, 5)
-    size = int.from_bytes(head[5:9], "little")
-    if size > 256 << 20 or lc + lp > 4:
-        raise DocumentError("the lzma properties of a member ask for too much memory")
-    properties = {"id": lzma.FILTER_LZMA1, "dict_size": max(size, 4096), "lc": lc, "lp": lp, "pb": pb}
-    return lambda: lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=[properties]), 9
+    filters = [lzma_filter(head[4:9])]
+    return lambda: lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters), 9
 
 
 def storage_roots(archive: Archive) -> frozenset[str]:
@@ -168,7 +177,7 @@ def _packed(entry: Entry, file: BinaryIO, scan: Scan, name: str) -> Iterator[Fin
     try:
         data, size, problem = member(file, entry, scan)
     except DocumentError as error:
-        yield _at(entry, scan, "zip/not-unpacked", Tier.UNREADABLE, Severity.HIGH, error.message)
+        yield _at(entry, scan, "zip/not-unpacked", Tier.UNREADABLE, Severity.HIGH, error.message, hint=error.hint or "")
         return
     if size:
         yield from scan.inner(data, name, size)
@@ -184,6 +193,21 @@ def _packed(entry: Entry, file: BinaryIO, scan: Scan, name: str) -> Iterator[Fin
             yield _checksum(entry, scan)
 
 
+def _link(entry: Entry, file: BinaryIO, scan: Scan) -> Iterator[Finding]:
+    """Where a symbolic link leads; one that cannot be read is told of where its member is scanned."""
+    try:
+        data, _, _ = member(file, entry, scan)
+    except DocumentError:
+        return
+    data.seek(0)
+    target = data.read(_MAX_PATH).decode("utf-8", "replace")
+    if len(target) == _MAX_PATH or not link_stays(entry.name, target):
+        yield _at(
+            entry, scan, "zip/link", Tier.MALICIOUS, Severity.HIGH,
+            f"it is a link, and its target {shown(target, 100)} lies outside",
+        )  # fmt: skip
+
+
 def _checksum(entry: Entry, scan: Scan) -> Finding:
     return _at(
         entry, scan, "zip/checksum", Tier.UNKNOWN, Severity.MEDIUM,
@@ -195,8 +219,6 @@ def _named(entry: Entry, scan: Scan) -> Iterator[Finding]:
     """What is wrong with a name, and what the flags say."""
     if why := leads_out(entry.name):
         yield _at(entry, scan, "zip/path", Tier.MALICIOUS, Severity.HIGH, f"its name {why}: unpacking writes elsewhere")
-    if entry.link:
-        yield _at(entry, scan, "zip/link", Tier.UNKNOWN, Severity.HIGH, "it is a symbolic link")
     if entry.flags & REFUSED:
         yield _at(
             entry, scan, "zip/encrypted", Tier.UNREADABLE, Severity.MEDIUM,
@@ -246,9 +268,17 @@ def _edges(archive: Archive, file: BinaryIO, size: int, scan: Scan) -> Iterator[
 
 
 def _at(
-    entry: Entry, scan: Scan, rule: str, tier: Tier, severity: Severity, message: str, *, place: bool = False
+    entry: Entry,
+    scan: Scan,
+    rule: str,
+    tier: Tier,
+    severity: Severity,
+    message: str,
+    *,
+    place: bool = False,
+    hint: str = "",
 ) -> Finding:
     """A finding about a member, which the archive's own scan tells."""
     offset = entry.header if place or not entry.listed else None
     text = f"{shown(entry.name, 200)}: {message}"
-    return tell(scan, rule, tier, severity, text, offset=offset, atlas=SUPPLY)
+    return tell(scan, rule, tier, severity, text, offset=offset, atlas=SUPPLY, mitigation=hint)

@@ -8,22 +8,26 @@ program may still exhaust or crash its machine.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from assay.collect.scan.models.interface import Finding, Limits, Rules
-from assay.collect.scan.models.pickle import judging, machine, nested
+from assay.collect.scan.models.pickle import inside_torch, judging, machine, nested
 from assay.collect.scan.models.pickle.arrays import NeedExactError
 from assay.collect.scan.models.pickle.machine import Run, Settings
 from assay.collect.scan.models.pickle.program import Blob, Flag, Nested, Program, Use
 from assay.collect.scan.models.pickle.reader import BufferedFile, PeekReader, Reader, WholeFile
+from assay.collect.scan.models.pickle.show import LARGE
 from assay.collect.scan.models.pickle.trace import Event, trace
+
+MOST_PER_BYTE = 128
+"""Bytes of memory for each byte of a program that no honest one takes: an empty set in a list takes 108, of two."""
 
 DEPTH = 4
 """Byte strings within byte strings that are looked into."""
 
-INSIDE = 64
+INSIDE = 200
 """Programs inside byte strings of one file that are run."""
 
 FOLLOWING = 8
@@ -31,14 +35,26 @@ FOLLOWING = 8
 
 
 def run_pickle(
-    file: BinaryIO, size: int, *, exact: bool, encoding: str, rules: Rules, limits: Limits
+    file: BinaryIO,
+    size: int,
+    *,
+    exact: bool,
+    encoding: str,
+    rules: Rules,
+    limits: Limits,
+    inner: Callable[[BinaryIO, int, int], Iterator[Finding]] | None = None,
 ) -> Iterator[Finding]:
-    """As `interface.Scan.pickle`; ``size`` is the file's."""
-    program = run(file, size, exact=exact, encoding=encoding, limits=limits)
-    if next(judging.judge(program, rules), None) is None:
-        return
+    """As `interface.Scan.pickle`; ``size`` is the file's. ``inner`` scans a container in a byte string, which is a
+    stretch of the file that it is given; without it each is a finding.
+    """
+    del exact  # as in `run`
+    engine = _Engine(file, size, encoding, limits, Inside())
+    program = engine.program(0)
     after = file.tell()
-    yield from judging.judge(located(file, program), rules)
+    if next(judging.judge(program, rules), None) is not None:
+        yield from judging.judge(located(file, program), rules)
+    for place in engine.inside.containers:
+        yield from inner(*place) if inner else judging.unopened(place[1], place[2])
     file.seek(after)
 
 
@@ -64,23 +80,40 @@ def _gaps(program: Program) -> dict[int, int]:
 
 
 def run(
-    file: BinaryIO, size: int, *, exact: bool = True, encoding: str = "ASCII", limits: Limits | None = None
+    file: BinaryIO,
+    size: int,
+    *,
+    exact: bool = True,
+    encoding: str = "ASCII",
+    limits: Limits = Limits(),  # noqa: B008  (frozen)
 ) -> Program:
     """The facts about the program at the file's position, which is left at its end.
 
     ``exact`` says that its loader never reads beyond what it needs; every way is tried where it makes a difference.
-    Raises what reading the file raises, and `MemoryError` never: a limit is a reason why the program is incomplete.
+    The process has set ``limits`` to itself. Raises what reading the file raises, and `MemoryError` never: a limit is a
+    reason why the program is incomplete.
     """
-    del exact, limits  # all ways of reading are compared, and limits are the process's own
-    return _Engine(file, size, encoding, [INSIDE]).program(0)
+    del exact  # all ways of reading are compared
+    return _Engine(file, size, encoding, limits, Inside()).program(0)
+
+
+@dataclass(slots=True)
+class Inside:
+    """What is found in the byte strings of one file, with those of the programs in them."""
+
+    left: int = INSIDE
+    """Programs that may still be run."""
+    containers: list[tuple[BinaryIO, int, int]] = field(default_factory=list)
+    """Archives and compressed streams: the file, or what the program put together; begin and end in it."""
 
 
 class _Engine:
-    def __init__(self, file: BinaryIO, size: int, encoding: str, left: list[int]) -> None:
+    def __init__(self, file: BinaryIO, size: int, encoding: str, limits: Limits, inside: Inside) -> None:
         self._file = file
         self._size = size
+        self._limits = limits
         self._settings = Settings(encoding)
-        self._left = left
+        self.inside = inside
 
     def program(self, depth: int) -> Program:
         start = self._file.tell()
@@ -108,6 +141,8 @@ class _Engine:
             seen = trace(self._file, start, stop, stop=stop, gaps=dict(done.gaps))
             resolved = resolved and not seen.kept
             walked = seen.events if done.abort is not None else []
+            if done.abort == machine.MEMORY and seen.whole and self._tiny(stop - start):
+                flags.append(Flag("memory", f"{stop - start:,} bytes", None))
             first = {(event.module, event.name, event.use): event.offset for event in reversed(walked)}
             found = [replace(use, offset=first.get((use.module, use.name, use.use))) for use in found]
         computed = done.abort is not None and any(text in done.abort for text in _STOPPED)
@@ -131,11 +166,22 @@ class _Engine:
             complete=done.abort is None,
             abort=done.abort,
             protocol=head[1] if head[:1] == b"\x80" and len(head) > 1 else 0,
+            loaded=False,
             resolved=resolved,
         )
-        program = replace(program, nested=tuple(self._nested(program, done, depth)))
+        tensors, read = self._tensors(done, depth)
+        inner = (*tensors, *self._nested(program, done, depth, read))
+        loaded = len(done.recorder.loads) <= inside_torch.MOST and read.issuperset(done.recorder.loads)
+        program = replace(program, nested=inner, loaded=loaded)
+        if depth == 0 and self.inside.left <= 0:
+            full = Flag("inside-limit", f"more than {INSIDE}", None)
+            program = replace(program, flags=(*program.flags, full))
         self._file.seek(end)
         return program
+
+    def _tiny(self, size: int) -> bool:
+        """Whether a program of ``size`` bytes that ran out of memory is a bomb, and not a large one."""
+        return MOST_PER_BYTE * size < self._limits.memory // 2
 
     def _runs(self, start: int, *, framed: bool) -> tuple[Run, list[Run]]:
         """The run that counts, and those that have to be compared with it."""
@@ -171,36 +217,56 @@ class _Engine:
             done = machine.run(kind, self._file, self._size, self._settings)
         return done
 
-    def _nested(self, program: Program, done: Run, depth: int) -> Iterator[Nested]:
-        """Programs in byte strings, as deep as `DEPTH`."""
+    def _tensors(self, done: Run, depth: int) -> tuple[list[Nested], frozenset[inside_torch.Given]]:
+        """Programs in the byte strings that torch's loader is called with, and those that were read to their end."""
+        if not done.recorder.loads or depth >= DEPTH:
+            return [], frozenset()
+        deeper = depth + 1
+
+        def run(file: BinaryIO, end: int) -> Program:
+            return _Engine(file, end, self._settings.encoding, self._limits, self.inside).program(deeper)
+
+        return inside_torch.follow(self._file, done.recorder.loads, run)
+
+    def _nested(self, program: Program, done: Run, depth: int, read: frozenset[inside_torch.Given]) -> Iterator[Nested]:
+        """Programs in byte strings, as deep as `DEPTH`; ``read`` are some that were run already."""
         if depth >= DEPTH:
             return
         for place in nested.places(self._file, program.start, program.end, program.blobs, program.arrays):
-            if self._left[0] <= 0:
+            if self.inside.left <= 0:
                 return
+            if self._among(read, place):
+                continue
             for inner in self._inside(self._file, place.offset, place.offset + place.length, depth):
                 yield Nested(place.offset, inner)
         for data in done.recorder.made[:1000]:
-            if data.startswith(nested.HEADS) or nested.TEXT.match(data):
+            if nested.worth(data) and data not in read:
                 for inner in self._inside(io.BytesIO(data), 0, len(data), depth):
                     yield Nested(None, inner)
 
+    def _among(self, read: frozenset[inside_torch.Given], place: Blob) -> bool:
+        if not read:
+            return False
+        if place.length >= LARGE:
+            return (place.offset, place.offset + place.length) in read
+        self._file.seek(place.offset)
+        return self._file.read(place.length) in read
+
     def _inside(self, file: BinaryIO, start: int, end: int, depth: int) -> Iterator[Program]:
-        file.seek(start)
-        if file.read(4) == nested.ZIP:
-            yield _archive(start, end)
+        if nested.container_at(file, start, end):
+            self.inside.containers.append((file, start, end))
             return
         at = start
         for _ in range(FOLLOWING):
-            if self._left[0] <= 0 or at >= end:
+            if self.inside.left <= 0 or at >= end:
                 return
             file.seek(at)
-            program = _Engine(file, end, self._settings.encoding, self._left).program(depth + 1)
+            program = _Engine(file, end, self._settings.encoding, self._limits, self.inside).program(depth + 1)
             acts = any(use.use != "reference" for use in program.uses)
             if not program.complete and not (acts and _plausible(program)):
                 return  # bytes that happen to begin like a program
             if program.uses or program.flags or program.nested:
-                self._left[0] -= 1
+                self.inside.left -= 1
                 yield program
             if program.end <= at:
                 return
@@ -216,11 +282,6 @@ _COMPUTED = frozenset(("computed-name", "computed-class", "computed-arguments", 
 
 def _plausible(program: Program) -> bool:
     return all(use.module.replace(".", "_").isidentifier() for use in program.uses)
-
-
-def _archive(start: int, end: int) -> Program:
-    flag = Flag("archive-inside", f"{end - start:,} bytes", start)
-    return Program((), (flag,), (), (), (), (), start, end, True, None, 0, False)
 
 
 def _difference(one: Run, other: Run) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from assay.collect.scan.models.interface import Finding, Rules, Severity, Tier
+from assay.collect.scan.models.pickle import inside_torch
 from assay.collect.scan.models.pickle.program import Program, Use
 from assay.collect.scan.models.pickle.show import clean
 
@@ -60,18 +61,28 @@ STRUCTURE: dict[str, Structure] = {
     "result-called": Structure(_M, "what a call returns is called in turn"),
     "call-without-reduce": Structure(_M, "a method that the pickle itself put on an object is called by the unpickler"),
     "dunder-set": Structure(_M, "a special attribute of an instance is set"),
+    "method-shadowed": Structure(_U, "something that can be called is put in the place of a method"),
+    "state-runs": Structure(_M, "the class runs this text while it is filled, and no library writes such"),
     "escape": Structure(_M, "an attribute is asked for that leads from an instance to the interpreter"),
     "bound-method": Structure(_U, "a method of an instance is used as a value"),
     "extension": Structure(_U, "a number stands for a name that only the loading process knows (copyreg extension)"),
     "persistent-id": Structure(_U, "an object is asked for that the loader has to supply by itself (persistent id)"),
+    "program-given": Structure(_M, "a function that nobody has looked at is given a program", EXECUTES),
+    "program-named": Structure(Tier.CODE, "a function that nobody has looked at is given a program's path", EXECUTES),
+    "file-written": Structure(_M, "a function that nobody has looked at is told to open a file for writing", EXECUTES),
     "exhausts": Structure(_M, "a call takes all memory and makes nothing of use", DENIES),
+    "memory": Structure(_M, "loading it takes far more memory than what an honest pickle of its size makes", DENIES),
     "out-of-band": Structure(_U, "a buffer is asked for that is not in the file", EXECUTES),
     "frame-straddled": Structure(_M, "its frames make loaders read different programs: no pickler writes such"),
     "read-modes": Structure(_M, "pickle.load, pickle.loads and readers of archives run different programs"),
     "behind-stop": Structure(_M, "bytes are hidden behind the end of the program, where only some loaders see them"),
     "archive-inside": Structure(_U, "a byte string holds an archive, which a loader that it is given to would read"),
+    "inside-limit": Structure(_U, "more byte strings hold programs than were looked into", EXECUTES),
 }
 """By flag. A rule's id is ``pickle/`` and the flag."""
+
+GIVEN = frozenset(("program-given", "program-named", "file-written"))
+"""Flags of arguments, which say nothing where the function was looked at."""
 
 _SEVERITY = {
     Tier.MALICIOUS: Severity.CRITICAL,
@@ -80,7 +91,13 @@ _SEVERITY = {
     Tier.UNKNOWN: Severity.MEDIUM,
 }
 
-_VERBS = {"call": "calls", "new": "makes an instance of", "build": "fills an instance of", "reference": "names"}
+_VERBS = {
+    "call": "calls",
+    "new": "makes an instance of",
+    "build": "fills an instance of",
+    "fill": "fills an instance of",
+    "reference": "names",
+}
 
 MOST = 500
 """Findings of one program."""
@@ -91,8 +108,18 @@ def judge(program: Program, rules: Rules) -> Iterator[Finding]:
     yield from _findings(program, rules, None, "")
 
 
+def unopened(begin: int, end: int) -> Iterator[Finding]:
+    """An archive in a byte string that nobody looks into."""
+    known = STRUCTURE["archive-inside"]
+    yield Finding(
+        "pickle/archive-inside", known.tier, _SEVERITY[known.tier], f"{known.why}: {end - begin:,} bytes",
+        offset=begin, atlas=known.atlas, mitigation=_LOOK,
+    )  # fmt: skip
+
+
 def _findings(program: Program, rules: Rules, place: int | None, within: str) -> Iterator[Finding]:
-    for finding in (*_names(program, rules, within), *_structure(program, rules, within))[:MOST]:
+    found = (*_names(program, rules, within), *_structure(program, rules, within))
+    for finding in sorted(found, key=lambda item: -item.tier.rank)[:MOST]:  # a flood must not hide what is worse
         if place is None:
             yield finding
         else:
@@ -109,6 +136,8 @@ def _names(program: Program, rules: Rules, within: str) -> list[Finding]:
     for use in program.uses:
         if program.resolved and use.name == "getattr" and use.module in ("builtins", "__builtin__"):
             continue  # each of its results is judged by its own name
+        if program.loaded and (use.module, use.name) == inside_torch.CALL and use.use in ("reference", "call"):
+            continue  # what it loads is judged as a program of its own
         tier, rule = rules.judge(use.module, use.name, use.use)
         if tier.rank <= Tier.SAFE.rank:
             continue
@@ -146,7 +175,10 @@ def _structure(program: Program, rules: Rules, within: str) -> Iterator[Finding]
     for flag in program.flags:
         known = STRUCTURE.get(flag.rule) or Structure(Tier.UNKNOWN, "its structure is not understood")
         tier = known.tier
-        if flag.by is not None and rules.judge(*flag.by, "call")[0] is Tier.CODE:
+        judged = None if flag.by is None else rules.judge(*flag.by, "call")[0]
+        if flag.rule in GIVEN and judged is Tier.SAFE:
+            continue  # a text like any other, to what only keeps it
+        if judged is Tier.CODE:
             tier = Tier.CODE  # code by value, openly: what such a function makes is called and changed
         yield Finding(
             f"pickle/{flag.rule}",

@@ -27,11 +27,13 @@ INNER = 64
 _TAILS = 8
 """Programs behind the STOP inside a frame that are run."""
 
-KEPT_FROM = 32 << 20
-"""Bytes of a program from which on what it made is kept, where `kept` is a list."""
+MEMORY = "it takes more memory than one file may use"
+"""Why a program is incomplete that ran out of it."""
 
 kept: list[object] | None = None
-"""A worker that ends after a large file sets a list: freeing millions of objects takes a third of the time."""
+"""A process that ends after its file sets a list. What the file's main program made stays there until then: freeing
+millions of objects takes a third of the time. The objects of one program, never more, so that memory stays bounded.
+"""
 
 _CODE = re.compile(r"unregistered extension code (\d+)")
 _CLASS = re.compile(r"assay_(\d+)\b")
@@ -122,15 +124,15 @@ def _once(reader: Reader, settings: Settings, codes: set[int], classes: frozense
             done.end = reader.at
             if reader.in_frame:
                 done.tail = _rest(machine, reader, recorder)
-            if kept is not None and reader.at - done.start >= KEPT_FROM:
-                kept.append(value)
+            if kept is not None and not kept and 2 * (reader.at - done.start) > reader.size:
+                kept.append((machine, value))
             value = None
         except (AssayError, OSError, NeedExactError):
             raise
         except (BadArrayError, TooMuchError) as error:
             done.abort = str(error)
         except MemoryError:
-            done.abort = "it takes more memory than one file may use"
+            done.abort = MEMORY
         except Exception as error:
             done.abort = clean(f"{type(error).__name__}: {error}", 300)
         del machine  # with all that it made, before garbage is collected again

@@ -17,7 +17,8 @@ class Use:
     name: str
     """With dots where the pickle or a ``getattr`` reaches into it."""
     use: str
-    """``reference``, ``call``, ``new`` (made by NEWOBJ) or ``build`` (an instance filled by BUILD)."""
+    """``reference``, ``call``, ``new`` (made by NEWOBJ), ``build`` (an instance filled by BUILD) or ``fill`` (with
+    a state that is not known to be only data)."""
     count: int
     """How often; calls beyond `stubs.HOT` are not counted."""
     offset: int | None
@@ -86,5 +87,7 @@ class Program:
     """Why it was not."""
     protocol: int
     """That it begins with; 0 where it says nothing."""
+    loaded: bool
+    """What `inside_torch.CALL` is given was read to its end, and its programs stand in `nested`."""
     resolved: bool
     """``getattr`` is only called, and what each call returns stands in `uses` or `flags` by its own name."""

@@ -6,6 +6,8 @@ may look up a codec, import, or call back into what the pickle holds.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable
 
 from assay.collect.scan.models.pickle.show import LARGE
@@ -18,6 +20,17 @@ UNKNOWN = object()
 
 HUGE = object()
 """No result: it would take more memory than any model needs for such a thing."""
+
+ENDLESS = 1 << 25
+"""Elements that no call in a model goes through."""
+
+_BUILT_IN = ("builtins", "__builtin__")
+_SIZED = ("bytes", "bytearray")
+_ENDLESS = frozenset(("itertools", name) for name in ("chain", "count", "cycle", "repeat"))
+_LAZY = _ENDLESS | {(module, name) for module in _BUILT_IN for name in ("enumerate", "filter", "iter", "map", "zip")}
+_SHAPED = ("_reconstruct", "_mareconstruct")
+_EXACT = frozenset((("decimal", "Decimal"), ("_decimal", "Decimal"), ("fractions", "Fraction")))
+_EXPONENT = re.compile(r"[eE][+-]?0*(\d[\d_]*)\s*\Z")
 
 _CODECS = frozenset(("latin1", "latin-1", "iso-8859-1", "utf-8", "utf8", "ascii"))
 _LITERAL = frozenset((str, bytes, bytearray, int, float, bool, type(None)))
@@ -32,6 +45,29 @@ def evaluate(module: str, name: str, args: tuple[object, ...]) -> object:
         return made(args)
     except Exception:  # the loader would raise as well, in its own words: left to the caller
         return UNKNOWN
+
+
+def exhausting(key: tuple[str, str], args: tuple[object, ...]) -> bool:
+    """Whether what is given to a call makes it take memory or time without end: a range or an iterator without an end
+    that it would go through, a number of bytes, a number with an exponent that is written out, an array's shape.
+    """
+    for arg in args:
+        kind = type(arg)
+        if kind is range:
+            if (arg.stop - arg.start) // arg.step > ENDLESS:  # type: ignore[attr-defined]  # `len` ends at 2 ** 63
+                return True
+        elif kind is str:
+            # No literal has an exponent beyond a double's by more than a little, and `int` of it has as many digits.
+            if key in _EXACT and (found := _EXPONENT.search(arg[-40:])) is not None and len(found[1]) > 4:  # type: ignore[index]
+                return True
+        elif getattr(kind, "assay_key", None) in _ENDLESS and key not in _LAZY:
+            return True
+        elif kind is tuple and key[1] in _SHAPED and all(type(side) is int for side in arg):  # type: ignore[attr-defined]
+            if math.prod(arg) > ENDLESS:  # type: ignore[call-overload]  # those that NumPy writes are empty
+                return True
+        elif kind is int and key[1] in _SIZED and key[0] in _BUILT_IN and arg > ENDLESS:  # type: ignore[operator]
+            return True
+    return False
 
 
 def knows(module: str, name: str) -> bool:

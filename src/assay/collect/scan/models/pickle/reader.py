@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO
 
+from assay.collect.scan.models.pickle import inside_torch
 from assay.collect.scan.models.pickle.program import Blob
 from assay.collect.scan.models.pickle.show import LARGE
 
@@ -72,6 +73,7 @@ class Reader:
         if length >= LARGE:
             if len(self.blobs) < BLOBS:
                 self.blobs.append(Blob(self.at, length))
+            inside_torch.mark(buffer, self.at)
             self.at += length
             return length
         data = self._fetch(length)

@@ -21,7 +21,7 @@ def clean(text: str, limit: int = 200) -> str:
     text = text[:limit]
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 def call_text(name: str, values: tuple[object, ...], keywords: object = None) -> str:

@@ -7,6 +7,7 @@ the program makes, nor follow it deeper than it prints.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import re
 from collections.abc import Callable
@@ -88,6 +89,8 @@ class Trace:
     """In order."""
     kept: bool
     """``getattr`` itself is passed on somewhere, or the walk did not get to the end, so that it may be."""
+    whole: bool
+    """The walk ended at the STOP that is the last byte: nothing is cut off."""
 
 
 def trace(file: BinaryIO, start: int, end: int, *, stop: int, gaps: dict[int, int]) -> Trace:
@@ -100,7 +103,7 @@ def trace(file: BinaryIO, start: int, end: int, *, stop: int, gaps: dict[int, in
         with contextlib.suppress(_StopError, IndexError, KeyError, ValueError, OverflowError):
             part()
     file.seek(position)
-    return Trace(walk.events, walk.at < stop or walk.getters != 0)
+    return Trace(walk.events, walk.at < stop or walk.getters != 0, walk.whole)
 
 
 class _Walk:
@@ -118,6 +121,7 @@ class _Walk:
         self._op = start
         self.getters = 0
         """How often getattr was put on the stack, less how often it was called."""
+        self.whole = False
 
     def run(self) -> None:
         """Until the end, an unknown opcode, or `OPCODES` of them."""
@@ -126,6 +130,7 @@ class _Walk:
             self._op = self.at
             code = self._take(1)
             if code == b"." and self.at >= self._stop:
+                self.whole = True
                 return
             action = _ACTIONS.get(code)
             if action is not None:
@@ -352,7 +357,7 @@ _ACTIONS: dict[bytes, Callable[[_Walk], object]] = {
     b"S": _quoted,
     b"T": _pushing(lambda w: _text(w.data(4), "latin1")),
     b"U": _pushing(lambda w: _text(w.data(1), "latin1")),
-    b"V": _pushing(lambda w: _text(w.line(), "raw-unicode-escape")),
+    b"V": _pushing(lambda w: codecs.raw_unicode_escape_decode(w.line(), "replace")[0]),
     b"X": _pushing(lambda w: _text(w.data(4))),
     b"\x8c": _pushing(lambda w: _text(w.data(1))),
     b"\x8d": _pushing(lambda w: _text(w.data(8))),

@@ -27,10 +27,18 @@ MODULES = _words(
 CALLED = _words(
     """
     Popen __import__ check_call check_output eval exec exec_command execfile execl execv execve getoutput
-    getstatusoutput import_module literal_eval popen run_module run_path runcode runstring spawnl spawnv system
+    getstatusoutput import_module literal_eval open popen run_module run_path runcode runstring spawnl spawnv system
     """
 )
 """Names that say what they do: nobody's model calls one, whichever module it is imported from."""
+
+_PLAIN = frozenset(word.strip("_") for word in CALLED)
+
+_ACTING = re.compile(
+    r"_*(?:write|save|dump|export|download|upload|urlopen|urlretrieve|mkdirp?|makedirs|unlink|rmtree|touch|chmod|symlink"
+    r"|tofile|to_(?:csv|pickle|json|excel|parquet|hdf|feather|orc|stata|sql|clipboard|disk|file))(?:_\w*|s|p|text)?"
+)
+"""Names of functions that change files or the network, as libraries write them: nothing that is loaded calls one."""
 
 INTERNALS = _words(
     """
@@ -43,7 +51,7 @@ INTERNALS = _words(
 )
 """Parts of a dotted name that lead out of an object into the interpreter."""
 
-_LINE = re.compile(r"(call:)?([a-z]+) ([\w.]+)( \*{1,2})?")
+_LINE = re.compile(r"(call:|build:)?([a-z]+) ([\w.]+)( \*{1,2})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +59,8 @@ class Denied:
     """The parsed list."""
 
     names: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    """Category by module and name; ``call:`` stands before it where a mention is no matter."""
+    """Category by module and name; ``call:`` stands before it where a mention is no matter, ``build:`` where only
+    filling what a call returned is one."""
     modules: Mapping[str, str] = field(default_factory=dict)
     """Category by module, for all of its names."""
     trees: Mapping[str, str] = field(default_factory=dict)
@@ -61,16 +70,19 @@ class Denied:
         """What the name is denied as; None for one that is not on the list."""
         for read, called in _readings(module, name):
             found = self._listed(read, called)
-            if found is not None and found.startswith("call:"):
-                found = None if use == "reference" else found.removeprefix("call:")
+            only, colon, kind = (found or "").partition(":")
+            if colon:
+                found = kind if only == use or (only == "call" and use != "reference") else None
             if found is not None:
                 return found
         parts = name.split(".")
         if len(parts) > 1 and any(part in INTERNALS for part in parts):
             return "reflection"
-        if any(part in MODULES for part in parts):
-            return "import"
-        return "execution" if parts[-1] in CALLED and (use != "reference" or len(parts) > 1) else None
+        if any(part in MODULES for part in parts) or any(part.lstrip("_") in MODULES for part in parts[:-1]):
+            return "import"  # also as libraries hide them: ``random`` + ``_os.path``
+        if use != "reference" and _ACTING.fullmatch(parts[-1]):
+            return "file"
+        return "execution" if parts[-1].strip("_") in _PLAIN and (use != "reference" or len(parts) > 1) else None
 
     def _listed(self, module: str, name: str) -> str | None:
         found = self.names.get((module, name)) or self.modules.get(module)

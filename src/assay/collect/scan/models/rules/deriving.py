@@ -1,7 +1,7 @@
 """Derives an allow-list from an installed library: what `assay scan allow LIBRARY` does.
 
 The library is imported in a child process, never in this one. What comes back is a list of names and is checked like
-any other list; it never holds a callable but enumerations, nor a name that is denied.
+any other list; it never holds a callable but enumerations and what Cython generates, nor a name that is denied.
 """
 
 from __future__ import annotations
@@ -32,8 +32,7 @@ class _Document(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     library: str
     version: str
     packages: list[str]
-    classes: dict[str, list[str]]
-    enumerations: dict[str, list[str]]
+    listed: dict[str, dict[str, list[str]]]
     refused: dict[str, str]
 
 
@@ -81,13 +80,15 @@ def _derived(document: _Document, without: Sequence[str]) -> Derived:
     denied = ruleset.load().denied
     entries: lists.Entries = {}
     refused = dict(document.refused)
-    for kind, found in (("new", document.classes), ("enum", document.enumerations)):
+    for kind, found in document.listed.items():
+        use = "call" if kind in ("call", "enum") else "reference" if kind == "ref" else "new"
         for module, names in found.items():
             for name in names:
-                if category := denied.category(module, name, "call" if kind == "enum" else "new"):
+                if category := denied.category(module, name, use):
                     refused[f"{module}.{name}"] = f"denied ({category})"
                 else:
-                    entries.setdefault(module, {})[name] = lists.KINDS[kind]
+                    held = entries.setdefault(module, {})
+                    held[name] = held.get(name, lists.Use(0)) | lists.KINDS[kind]
     derived = "assay scan allow" + "".join(f" --without {module}" for module in without)
     listed = lists.AllowList(document.library, document.version, derived, entries)
     return Derived(listed, dict(sorted(refused.items())))

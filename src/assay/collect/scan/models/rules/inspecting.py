@@ -13,17 +13,24 @@ import enum
 import importlib
 import importlib.metadata
 import importlib.util
+import inspect
 import io
 import json
 import os
 import pkgutil
 import sys
+import textwrap
 import types
 import warnings
 from collections.abc import Iterator
 
 from assay.collect.scan.models.rules.quiet import Checker
 from assay.collect.scan.models.rules.words import METHODS, READING, SKIPPED
+
+GENERATED = "__pyx_unpickle_"
+"""How the functions are called that Cython writes to fill an instance of a class without methods for pickling: they
+make it without arguments and set its fields.
+"""
 
 LOADING = ("__new__", "__setstate__", "__getattr__", "__getattribute__", "__setitem__", "__del__", "__hash__", "__eq__")
 """Methods that loading a pickle reaches by itself, on any instance."""
@@ -88,6 +95,37 @@ def held(module: types.ModuleType, dotted: str) -> object:
     return value
 
 
+def compiled(module: types.ModuleType) -> set[str]:
+    """Names of the classes of a compiled module that Cython itself made fit for pickling."""
+    found = {name.removeprefix(GENERATED) for name in vars(module) if name.startswith(GENERATED)}
+    return {name for name in found if isinstance(vars(module).get(name), type)}
+
+
+def kept(made: type) -> set[str]:
+    """The class's own methods that its code uses as values (``vectorize(self._one)``), so that pickles name them."""
+    found: set[str] = set()
+    for base in made.__mro__:
+        if not _python(base) or base is object:
+            continue
+        try:
+            tree = ast.parse(textwrap.dedent(inspect.getsource(base)))
+        except (OSError, TypeError, SyntaxError, ValueError):
+            continue
+        called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.ctx, ast.Load)
+                and id(node) not in called
+                and isinstance(node.value, ast.Name)
+                and node.value.id == "self"
+                and not (node.attr.startswith("__") and node.attr.endswith("__"))
+                and isinstance(inspect.getattr_static(made, node.attr, None), types.FunctionType)
+            ):
+                found.add(node.attr)
+    return found
+
+
 def refusal(made: type, checker: Checker) -> str | None:
     """Why a class cannot be listed by itself; None for one that only holds data."""
     for base in made.__mro__:
@@ -139,13 +177,11 @@ def _generated(made: type, name: str, member: object) -> bool:
 
 
 def inspect_library(library: str, without: frozenset[str] = frozenset()) -> dict[str, object]:
-    """The document: packages, versions, the classes that may be listed, and the others with the reason."""
+    """The document: packages, versions, names by kind of list, and the classes that are left out with the reason."""
     packages, version = located(library)
     checker = Checker()
-    listed: dict[str, set[str]] = {}
-    enumerations: dict[str, set[str]] = {}
-    refused: dict[str, str] = {}
-    seen: dict[type, str | None] = {}
+    found = _Found(frozenset(packages))
+    seen: dict[type, tuple[str | None, bool]] = {}
     for package in packages:
         module = None if package in without else load(package)
         if module is None:
@@ -154,40 +190,63 @@ def inspect_library(library: str, without: frozenset[str] = frozenset()) -> dict
             current = sys.modules.get(name)
             if current is None:
                 continue
+            for one in sorted(compiled(current)):
+                found.add("new", name, one)
+                found.add("call", name, GENERATED + one)
             for dotted in sorted(defined(current)):
                 made = held(current, dotted)
-                if not isinstance(made, type):
-                    continue
-                if made not in seen:
-                    seen[made] = _judged(made, checker)
-                places = {(name, dotted)}
-                home = sys.modules.get(made.__module__)
-                if home is not None and held(home, made.__qualname__) is made:
-                    places.add((made.__module__, made.__qualname__))  # some claim to live in their package
-                for place, qualified in sorted(places):
-                    if "<" in qualified or place.partition(".")[0] not in packages:
-                        continue
-                    if seen[made] is None and issubclass(made, enum.Enum):
-                        enumerations.setdefault(place, set()).add(qualified)
-                    elif seen[made] is None:
-                        listed.setdefault(place, set()).add(qualified)
-                    else:
-                        refused[f"{place}.{qualified}"] = str(seen[made])
+                if isinstance(made, type):
+                    if made not in seen:
+                        seen[made] = _judged(made, checker)
+                    found.place(made, name, dotted, *seen[made])
+    listed = {
+        kind: {place: sorted(inner) for place, inner in sorted(held.items())}
+        for kind, held in sorted(found.listed.items())
+    }
     return {
         "library": library,
         "version": version,
         "packages": packages,
-        "classes": {place: sorted(found) for place, found in sorted(listed.items())},
-        "enumerations": {place: sorted(found) for place, found in sorted(enumerations.items())},
-        "refused": dict(sorted(refused.items())),
+        "listed": listed,
+        "refused": dict(sorted(found.refused.items())),
     }
 
 
-def _judged(made: type, checker: Checker) -> str | None:
+class _Found:
+    """Names by kind of list, module and name."""
+
+    def __init__(self, packages: frozenset[str]) -> None:
+        self.listed: dict[str, dict[str, set[str]]] = {}
+        self.refused: dict[str, str] = {}
+        self._packages = packages
+
+    def add(self, kind: str, module: str, name: str) -> None:
+        self.listed.setdefault(kind, {}).setdefault(module, set()).add(name)
+
+    def place(self, made: type, name: str, dotted: str, reason: str | None, proved: bool) -> None:
+        """A class that the module ``name`` defines; some claim to live in their package."""
+        places = {(name, dotted)}
+        home = sys.modules.get(made.__module__)
+        if home is not None and held(home, made.__qualname__) is made:
+            places.add((made.__module__, made.__qualname__))
+        for place, qualified in sorted(places):
+            if "<" in qualified or place.partition(".")[0] not in self._packages:
+                continue
+            if reason is not None:
+                self.refused[f"{place}.{qualified}"] = reason
+                continue
+            self.add("enum" if issubclass(made, enum.Enum) else "proved" if proved else "new", place, qualified)
+            for method in kept(made):
+                self.add("ref", place, f"{qualified}.{method}")
+
+
+def _judged(made: type, checker: Checker) -> tuple[str | None, bool]:
+    """Why a class is left out, if it is; whether it is quiet only with states that the engine proves."""
+    checker.proved = False
     try:
-        return refusal(made, checker)
+        return refusal(made, checker), checker.proved
     except (Exception, RecursionError) as error:
-        return f"not understood: {type(error).__name__}"
+        return f"not understood: {type(error).__name__}", False
 
 
 def located(library: str) -> tuple[list[str], str]:

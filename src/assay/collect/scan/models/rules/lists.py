@@ -37,16 +37,20 @@ class Use(IntFlag):
     REFERENCE = 1
     """Be mentioned: put into a list or an attribute."""
     NEW = 2
-    """A class: be made without calling its ``__init__`` (NEWOBJ) and be filled (BUILD), with any arguments."""
+    """A class: be made without calling its ``__init__`` (NEWOBJ), with any arguments, and be filled (BUILD) with a
+    plain dictionary, of which the engine looks at what some class runs (`pickle.states.proved`)."""
     CALL = 4
     """Be called with any arguments, and what it returns be filled."""
     MEMBER = 8
     """Have a member mentioned, ``Class.NAME``, as enumerations are pickled from Python 3.12 on."""
+    FILL = 16
+    """A class: be filled with any state."""
 
 
 KINDS: Mapping[str, Use] = {
     "ref": Use.REFERENCE,
-    "new": Use.REFERENCE | Use.NEW,
+    "new": Use.REFERENCE | Use.NEW | Use.FILL,
+    "proved": Use.REFERENCE | Use.NEW,
     "call": Use.REFERENCE | Use.CALL,
     "enum": Use.REFERENCE | Use.CALL | Use.MEMBER,
 }
@@ -107,7 +111,7 @@ def _block(line: str, entries: Entries, name: str, number: int) -> tuple[Use, di
     if len(words) != 2 or words[0] not in KINDS or not _NAME.fullmatch(words[1]):
         raise DocumentError(
             f"{name}, line {number}: not understood: {line[:80]!r}",
-            hint="a block starts with 'new MODULE', 'call MODULE' or 'ref MODULE'; its names follow, indented",
+            hint=f"a block starts with {', '.join(KINDS)} and a module; its names follow, indented",
         )
     return KINDS[words[0]], entries.setdefault(words[1], {})
 
@@ -137,7 +141,9 @@ def render(listed: AllowList) -> bytes:
 def _as_kind(uses: Use, kind: str, use: Use) -> bool:
     if kind == "ref":
         return uses == Use.REFERENCE
-    return uses & use == use and not (kind == "call" and uses & Use.MEMBER)
+    return (
+        uses & use == use and not (kind == "call" and uses & Use.MEMBER) and not (kind == "proved" and uses & Use.FILL)
+    )
 
 
 def _wrap(names: Iterable[str]) -> list[str]:

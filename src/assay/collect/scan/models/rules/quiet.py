@@ -20,7 +20,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
 
-from assay.collect.scan.models.rules.words import BUILTINS, HARMLESS, METHODS
+from assay.collect.scan.models.rules.words import BUILTINS, HARMLESS, METHODS, PROVED
 
 MAX_DEPTH = 12
 """Calls that are followed into each other."""
@@ -45,7 +45,10 @@ class Checker:
     """Answers for many functions of one library, each looked at once."""
 
     def __init__(self) -> None:
+        self.proved = False
+        """An answer since this was set to False rests on the engine's proof of a state (`words.PROVED`)."""
         self._known: dict[tuple[object, type | None], str | None] = {}
+        self._proving: set[tuple[object, type | None]] = set()
 
     def reason(self, function: Any, owner: type | None = None) -> str | None:
         """Why ``function`` (a method that ``owner`` has) is not known to be quiet; None when it is."""
@@ -56,18 +59,31 @@ class Checker:
         key = (function, owner)
         if key not in self._known:
             self._known[key] = None  # recursion: quiet unless something else in it is not
+            before, self.proved = self.proved, False
             try:
                 if depth > MAX_DEPTH:
                     raise Noisy("calls go too deep")
                 self._function(function, owner, depth)
             except Noisy as noisy:
                 self._known[key] = str(noisy)
+            if self.proved:
+                self._proving.add(key)
+            self.proved = before
+        self.proved = self.proved or key in self._proving
         return self._known[key]
 
     def _function(self, function: Any, owner: type | None, depth: int) -> None:
         if not isinstance(function, types.FunctionType):
             raise Noisy(f"{_name(function)} has no Python source")
         if _name(function) in HARMLESS:
+            return
+        if _name(function) in PROVED:
+            self.proved = True
+            for attribute in PROVED[_name(function)]:
+                for base in owner.__mro__ if owner else ():
+                    if attribute in vars(base):
+                        self._inherited(vars(base)[attribute], owner, depth)
+                        break
             return
         node = _node(function)
         if node is None:

@@ -14,7 +14,7 @@ from functools import lru_cache
 from importlib import resources
 
 from assay.collect.scan.models.interface import Tier
-from assay.collect.scan.models.rules import denied, lists
+from assay.collect.scan.models.rules import denied, lists, operations
 from assay.errors import DocumentError
 
 ALLOWED = "pickle/allowed"
@@ -37,6 +37,7 @@ _NEEDED = {
     "call": lists.Use.CALL,
     "new": lists.Use.NEW,
     "build": lists.Use.NEW | lists.Use.CALL,
+    "fill": lists.Use.FILL | lists.Use.CALL,
 }
 """What one of which is needed for each use."""
 
@@ -77,6 +78,8 @@ class RuleSet:
         uses = lists.Use(0)
         for read, called in readings:
             uses |= self.allowed.get(read, {}).get(called) or self._member(read, called)
+        if use == "build" and uses & lists.Use.MEMBER:
+            return Tier.MALICIOUS, "pickle/denied-reflection"  # the member of an enumeration, which all code shares
         if uses & _NEEDED.get(use, lists.Use.CALL):
             return Tier.SAFE, ALLOWED
         return Tier.UNKNOWN, UNLISTED_CALL if uses else UNLISTED
@@ -106,6 +109,10 @@ def modern(module: str, name: str) -> tuple[str, str]:
     """Python 3's name of what Python 2 called so, as `pickle` maps it for protocols below 3."""
     if (module, name) in _compat_pickle.NAME_MAPPING:
         return _compat_pickle.NAME_MAPPING[module, name]
+    owner, dot, member = name.partition(".")
+    if dot and (module, owner) in _compat_pickle.NAME_MAPPING:  # what `getattr` takes out of a class
+        home, renamed = _compat_pickle.NAME_MAPPING[module, owner]
+        return home, f"{renamed}.{member}"
     return _compat_pickle.IMPORT_MAPPING.get(module, module), name
 
 
@@ -121,17 +128,6 @@ def load(extra: Mapping[str, bytes] | None = None) -> RuleSet:
         own[hashlib.sha256(data).hexdigest()] = True  # named by content: a path must not change the digest
     digest = hashlib.sha256("\n".join([*digests, *sorted(own)]).encode()).hexdigest()
     return RuleSet(digest, allowed, forbidden, renamed)
-
-
-CALLS_ARGUMENTS = frozenset(
-    {
-        ("numpy.random._pickle", "__bit_generator_ctor"),
-        ("numpy.random._pickle", "__generator_ctor"),
-        ("numpy.random._pickle", "__randomstate_ctor"),
-        ("torch._tensor", "_rebuild_from_type_v2"),
-    }
-)
-"""Listed callables that call a global among their own arguments: such an argument is to be judged as a call."""
 
 
 def _checked(listed: lists.AllowList, forbidden: denied.Denied, name: str) -> lists.AllowList:
@@ -164,7 +160,8 @@ def _shipped() -> tuple[lists.Entries, denied.Denied, Mapping[str, str], tuple[s
         for item in resources.files(__package__).joinpath("data").iterdir()
         if item.name.endswith(".txt")
     }
-    digests = tuple(f"{name} {hashlib.sha256(texts[name]).hexdigest()}" for name in sorted(texts))
+    held = [*sorted(texts.items()), *operations.texts()]
+    digests = tuple(f"{name} {hashlib.sha256(data).hexdigest()}" for name, data in held)
     forbidden = denied.parse(texts.pop("denied.txt").decode("ascii"))
     renamed = dict(line.split() for line in texts.pop("renamed.txt").decode("ascii").splitlines() if line[:1].isalpha())
     allowed: lists.Entries = {}

@@ -46,28 +46,28 @@ HARMLESS = _words(
     """
     _collections.OrderedDict _collections._count_elements _collections.defaultdict _collections.deque
     _operator.index _thread.RLock _thread._local _thread.allocate_lock _thread.get_ident _thread.lock
-    _warnings.warn builtins.print collections.Counter collections.OrderedDict collections.defaultdict
-    collections.deque copy.copy copy.deepcopy datetime.date datetime.datetime datetime.timedelta decimal.Decimal
-    functools.partial itertools.chain itertools.islice itertools.product itertools.repeat math.ceil math.floor
-    math.isnan math.log math.prod math.sqrt numpy.abs numpy.absolute numpy.all numpy.any numpy.arange
-    numpy.argpartition numpy.argsort numpy.array numpy.array2string numpy.array_equal numpy.array_repr
-    numpy.array_str numpy.asanyarray numpy.asarray numpy.ascontiguousarray numpy.asfortranarray numpy.atleast_1d
-    numpy.atleast_2d numpy.bool_ numpy.broadcast_to numpy.can_cast numpy.concatenate numpy.cumsum numpy.diff
-    numpy.dot numpy.dtype numpy.empty numpy.empty_like numpy.equal numpy.errstate numpy.float32 numpy.float64
-    numpy.full numpy.int32 numpy.int64 numpy.intp numpy.isfinite numpy.isnan numpy.isscalar numpy.issubdtype
-    numpy.iterable numpy.linspace numpy.logical_not numpy.max numpy.may_share_memory numpy.min numpy.ndarray
-    numpy.ndim numpy.nonzero numpy.ones numpy.ones_like numpy.outer numpy.prod numpy.random.RandomState
-    numpy.random.mtrand.RandomState numpy.random.seed numpy.ravel numpy.reshape numpy.result_type numpy.shape
-    numpy.sort numpy.sqrt numpy.squeeze numpy.sum numpy.unique numpy.vstack numpy.where numpy.zeros
-    numpy.zeros_like re.compile re.escape re.match re.search re.sub sys._getframe sys.getsizeof threading.Lock
-    threading.RLock threading.current_thread threading.get_ident threading.local time.time tokenizers.AddedToken
+    _warnings.warn builtins.method builtins.print collections.Counter collections.OrderedDict
+    collections.defaultdict collections.deque copy.copy copy.deepcopy datetime.date datetime.datetime
+    datetime.timedelta decimal.Decimal functools.partial
+    huggingface_hub.dataclasses.strict.<locals>.wrap.<locals>.__strict_setattr__ itertools.chain itertools.islice
+    itertools.product itertools.repeat math.ceil math.floor math.isnan math.log math.prod math.sqrt numpy.abs
+    numpy.absolute numpy.all numpy.any numpy.arange numpy.argpartition numpy.argsort numpy.array
+    numpy.array2string numpy.array_equal numpy.array_repr numpy.array_str numpy.asanyarray numpy.asarray
+    numpy.ascontiguousarray numpy.asfortranarray numpy.atleast_1d numpy.atleast_2d numpy.bool_ numpy.broadcast_to
+    numpy.can_cast numpy.concatenate numpy.cumsum numpy.diff numpy.dot numpy.dtype numpy.empty numpy.empty_like
+    numpy.equal numpy.errstate numpy.float32 numpy.float64 numpy.full numpy.int32 numpy.int64 numpy.intp
+    numpy.isfinite numpy.isnan numpy.isscalar numpy.issubdtype numpy.iterable numpy.linspace numpy.logical_not
+    numpy.max numpy.may_share_memory numpy.min numpy.ndarray numpy.ndim numpy.nonzero numpy.ones numpy.ones_like
+    numpy.outer numpy.prod numpy.random.RandomState numpy.random.mtrand.RandomState numpy.random.seed numpy.ravel
+    numpy.reshape numpy.result_type numpy.shape numpy.sort numpy.sqrt numpy.squeeze numpy.sum numpy.unique
+    numpy.vstack numpy.where numpy.zeros numpy.zeros_like re.compile re.escape re.findall re.finditer re.fullmatch
+    re.match re.search re.split re.sub sys._getframe sys.getsizeof threading.Lock threading.RLock
+    threading.current_thread threading.get_ident threading.local time.time tokenizers.AddedToken
     tokenizers.processors.TemplateProcessing torch.Size torch.Tensor torch._C._get_tracing_state torch.device
     torch.empty torch.get_default_dtype torch.is_tensor torch.tensor torch.zeros
-    huggingface_hub.dataclasses.strict.<locals>.wrap.<locals>.__strict_setattr__
-    transformers.integrations.heterogeneity.configuration_utils._apply_heterogeneous_config
-    types.MappingProxyType types.SimpleNamespace uuid.UUID warnings.catch_warnings warnings.simplefilter
-    warnings.warn weakref.KeyedRef weakref.ReferenceType weakref.WeakKeyDictionary weakref.WeakSet
-    weakref.WeakValueDictionary weakref.ref
+    transformers.integrations.heterogeneity.configuration_utils._apply_heterogeneous_config types.MappingProxyType
+    types.SimpleNamespace uuid.UUID warnings.catch_warnings warnings.simplefilter warnings.warn weakref.KeyedRef
+    weakref.ReferenceType weakref.WeakKeyDictionary weakref.WeakSet weakref.WeakValueDictionary weakref.ref
     """
 )
 """Functions of other libraries that are as harmless as a built-in one."""
@@ -89,3 +89,12 @@ SKIPPED = _words(
     """
 )
 """Parts of a library whose classes no model needs."""
+
+PROVED: Mapping[str, tuple[str, ...]] = {
+    "scipy.stats._distn_infrastructure.rv_generic.__setstate__": ("_attach_methods",),
+    "scipy.stats._distn_infrastructure.rv_generic._attach_argparser_methods": (),
+    "statsmodels.base.data.ModelData.__setstate__": (),
+}
+"""Methods that run a text of their state, and the methods of the same object that have to be looked at instead. Given a
+plain dictionary, the engine proves that the text is one which the library wrote (`pickle.states`).
+"""
