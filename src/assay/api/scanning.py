@@ -7,17 +7,15 @@ caller trusts the digest cache too.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from assay.api.anchors import TrustIn, anchors, anchors_of_keys, folder
-from assay.api.keeping import keep, store_path
 from assay.api.signers import SignWith, signer
-from assay.api.subjects import described, subject
+from assay.api.stating import state
 from assay.config import Config, load
 from assay.errors import ChangedError, UsageError
-from assay.evidence.statement import Statement
 from assay.files import read_file, write_atomic
 from assay.targets.interface import Manifest, Options, Target
 from assay.targets.registry import resolve
@@ -95,7 +93,8 @@ def scan(
     started = moment.replace(microsecond=0)
     evidence = output in ("statement", "attest")
     secret, by = signer(signer_choice, config) if output == "attest" else (None, None)
-    with resolve(target, options) as thing:
+    # What evidence is about must be all of the target; who only looks sees the rest beside what cannot be looked at.
+    with resolve(target, replace(options, lenient=not evidence)) as thing:
         section = settings(config, thing)
         gate = Gate.of(tuple(fail_on) or section.fail_on)
         accepted = _baseline(baseline, baseline_keys, section, config, thing, started)
@@ -114,23 +113,34 @@ def scan(
         reference, ignored = str(thing.reference), thing.facts.ignored
         warnings = (*accepted.problems, *notes)
         if not evidence:
-            finished = _after(started, now)
+            finished = after(started, now)
             document = _document(output, result, thing, accepted, finished, code)
             return Scanned(reference, output, document, result, code, accepted, warnings, ignored)
-        manifest = _same_bytes(thing, result)
-        said = described(
-            thing, manifest, options, now=started, labels={**config.labels, **(labels or {})}, identify=identify
+        made = state(
+            thing,
+            _same_bytes(thing, result),
+            _predicate(result, rules, started, after(started, now)),
+            secret=secret,
+            directory=directory,
+            options=options,
+            labels=labels,
+            config=config,
+            identify=identify,
+            now=started,
         )
-        predicate = _predicate(result, rules, started, _after(started, now))
-        payload = Statement((subject(thing, manifest, said),), *predicate).dump()
-        contents = manifest.contents().hex()
-        if secret is None:
-            return Scanned(reference, output, payload, result, code, accepted, warnings, ignored, contents)
-        bundle = secret.sign(payload)
-        entry = keep(bundle, thing, directory, config, started, said)
-        where = store_path(directory, config)
         return Scanned(
-            reference, output, bundle.raw, result, code, accepted, warnings, ignored, contents, by, entry, where
+            reference,
+            output,
+            made.document,
+            result,
+            code,
+            accepted,
+            warnings,
+            ignored,
+            made.contents,
+            by,
+            made.entry,
+            made.store,
         )
 
 
@@ -227,7 +237,8 @@ def _baseline(
     return baseline.read(read_file(path, MAX_BASELINE), path, expected, now)
 
 
-def _after(started: datetime, now: datetime | None) -> datetime:
+def after(started: datetime, now: datetime | None) -> datetime:
+    """When work that began at ``started`` was complete; never before it began."""
     return max(started, (now or datetime.now(UTC)).replace(microsecond=0))
 
 

@@ -142,6 +142,10 @@ class Options:
     """Take digests of files whose stat is unchanged from the authenticated local cache."""
     offline: bool = False
     """Reach for no network."""
+    lenient: bool = False
+    """List what cannot be a resource in `Facts.refused` instead of refusing the whole folder: for those who look at
+    files, never for those who make or verify evidence about all of them.
+    """
     progress: Progress | None = None
     """Told how far the digests are."""
 
@@ -160,6 +164,8 @@ class Facts:
     """Names that were left out, folders with a trailing slash, sorted."""
     ignore_rules: tuple[str, ...] = ()
     """The globs in force."""
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """With `Options.lenient`: names that are there and are no resources (pipes, links, unsafe names), and why."""
     followed_links: bool = False
     """Some resource was reached through a symbolic link."""
     part: tuple[str, ...] = ()

@@ -11,6 +11,8 @@ import os
 import re
 import stat
 from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from assay.errors import ChangedError, TargetError
 from assay.targets.digest.beneath import open_beneath, unreadable
@@ -54,12 +56,7 @@ def check_names(prefix: str, names: list[str]) -> None:
     if not plain or not joined.isprintable() or "\\" in joined:
         for name in names:
             check_name(name, prefix + name)
-    if plain:
-        folded = list(map(str.casefold, names))
-    else:
-        from unicodedata import normalize
-
-        folded = [normalize("NFC", normalize("NFD", name).casefold()) for name in names]
+    folded = list(map(str.casefold, names)) if plain else list(map(_folded, names))
     if len(set(folded)) != len(names):
         first: dict[str, str] = {}
         for fold, name in zip(folded, names, strict=True):
@@ -70,6 +67,13 @@ def check_names(prefix: str, names: list[str]) -> None:
                     hint="rename one: where case does not count, one of them would replace the other",
                 )
             first[fold] = name
+
+
+def _folded(name: str) -> str:
+    """What a file system that does not care for case or Unicode form takes the name for."""
+    from unicodedata import normalize
+
+    return normalize("NFC", normalize("NFD", name).casefold())
 
 
 def hugging_face_cache(directory: str) -> str | None:
@@ -115,6 +119,7 @@ def list_tree(directory: str, options: Options, *, boundary: str | None = None) 
     facts = Facts(
         ignored=tuple(sorted(walk.ignored)),
         ignore_rules=rules,
+        refused=walk.refused,
         followed_links=bool(walk.paths),
         part=options.paths,
     )
@@ -145,6 +150,8 @@ class _Walk:
         self._follow = options.follow_links
         self._folder_links = 0
         self._identify = options.trust_cache
+        self.refused: dict[str, str] = {}
+        self._lenient = options.lenient
 
     def check(self, directory: str) -> None:
         """After the walk: every glob must have matched, and something must be there."""
@@ -154,7 +161,7 @@ class _Walk:
         if self._select is not None and self._unmatched:
             glob = self._select.globs[min(self._unmatched)]
             raise TargetError(f"--path {glob!r} matches no file of {directory!r}", hint=hint)
-        if not self.names:
+        if not self.names and not self.refused:
             raise TargetError(f"the folder {directory!r} has no files", hint=hint)
 
     def folder(self, fd: int, prefix: str, where: str | None, above: tuple[tuple[int, int], ...]) -> None:
@@ -164,33 +171,28 @@ class _Walk:
         if len(above) > MAX_DEPTH:
             raise TargetError(f"{prefix!r} lies more than {MAX_DEPTH} folders deep")
         entries, links = self._scan(fd, prefix)
-        plain = [name[:-1] if name[-1] == "/" else name for name in entries]
-        check_names(prefix, plain + links if links else plain)
+        entries, links = self._named(prefix, entries, links)
         resolved: dict[str, str] = {}
         for link in links:
-            target, folder = self._resolve(prefix, where, link)
-            entries.append(link + "/" if folder else link)
-            resolved[entries[-1]] = target
+            with self._refusing(prefix + link):
+                target, folder = self._resolve(prefix, where, link)
+                entries.append(link + "/" if folder else link)
+                resolved[entries[-1]] = target
         entries.sort()
         for name in entries:
             if name[-1] == "/":
                 path = resolved.get(name) or (where + name[:-1] if where is not None else None)
-                self._enter(fd, prefix, name, path, above, linked=name in resolved)
+                with self._refusing(prefix + name):
+                    self._enter(fd, prefix, name, path, above, linked=name in resolved)
                 continue
             if self._select is not None:
                 hits = self._select.hits(prefix + name)
                 if not hits:
                     continue
                 self._unmatched.difference_update(hits)
-            try:
-                if name in resolved:
-                    status = os.stat(f"{self._boundary}/{resolved[name]}", follow_symlinks=False)
-                else:
-                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-            except OSError as error:
-                raise unreadable(prefix + name, error) from None
-            if not stat.S_ISREG(status.st_mode):
-                raise ChangedError(f"{prefix + name!r} changed its kind while the folder was listed")
+            status = self._status(fd, prefix, name, resolved.get(name))
+            if status is None:
+                continue
             if self._identify:
                 self.identities.append(identity_of(status))
             if name in resolved:
@@ -199,6 +201,52 @@ class _Walk:
                 self.paths[len(self.names)] = where + name
             self.names.append(prefix + name)
             self.sizes.append(status.st_size)
+
+    @contextmanager
+    def _refusing(self, name: str) -> Iterator[None]:
+        """Where the caller wants to know instead of fail: what is wrong with ``name`` becomes an entry of `refused`."""
+        try:
+            yield
+        except TargetError as error:
+            if not self._lenient:
+                raise
+            self.refused[_plain(name)] = error.message
+
+    def _named(self, prefix: str, entries: list[str], links: list[str]) -> tuple[list[str], list[str]]:
+        """Entries and links whose names mean one thing everywhere."""
+        try:
+            check_names(prefix, [name.rstrip("/") for name in entries] + links)
+        except TargetError:
+            if not self._lenient:
+                raise
+        else:
+            return entries, links
+        taken: dict[str, str] = {}
+        kept: tuple[list[str], list[str]] = ([], [])
+        for into, names in zip(kept, (sorted(entries), sorted(links)), strict=True):
+            for name in names:
+                with self._refusing(prefix + name):
+                    bare = name.rstrip("/")
+                    check_name(bare, prefix + name)
+                    if (other := taken.setdefault(_folded(bare), bare)) != bare:
+                        check_names(prefix, [other, bare])
+                    into.append(name)
+        return kept
+
+    def _status(self, fd: int, prefix: str, name: str, target: str | None) -> os.stat_result | None:
+        """A file's stat; ``target`` is what a link with this name leads to. None for one that is refused."""
+        with self._refusing(prefix + name):
+            try:
+                if target is not None:
+                    status = os.stat(f"{self._boundary}/{target}", follow_symlinks=False)
+                else:
+                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            except OSError as error:
+                raise unreadable(prefix + name, error) from None
+            if not stat.S_ISREG(status.st_mode):
+                raise ChangedError(f"{prefix + name!r} changed its kind while the folder was listed")
+            return status
+        return None
 
     def _enter(
         self,
@@ -261,7 +309,8 @@ class _Walk:
                     elif entry.is_symlink():
                         links.append(name)
                     else:
-                        self._refuse(fd, prefix, name)
+                        with self._refusing(prefix + name):
+                            self._refuse(fd, prefix, name)
         except OSError as error:
             raise TargetError(f"the folder {prefix or '.'!r} cannot be read: {os.strerror(error.errno or 0)}") from None
         return names, links
@@ -308,3 +357,9 @@ class _Walk:
         if not stat.S_ISDIR(mode) and not stat.S_ISREG(mode):
             raise TargetError(f"{name!r} is a link to a device, FIFO or socket, which has no digest")
         return os.path.relpath(real, self._boundary), stat.S_ISDIR(mode)
+
+
+def _plain(name: str) -> str:
+    """A name that may be anything, as text that a document can hold."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(char if not _UNSAFE.match(char) or char == "\\" else f"\\u{ord(char):04x}" for char in text)

@@ -149,7 +149,7 @@ def read_own(path: str, *, private: bool = False) -> bytes | None:
         check_owner(path, status, private=private)
         if status.st_size > _LIMIT:
             raise Refused(f"{path!r} is too large to be a cache of ours")
-        return file.read(_LIMIT)
+        return file.read(status.st_size)  # a larger number would be allocated first
 
 
 def key(folder: str) -> bytes:
