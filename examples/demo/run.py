@@ -6,71 +6,19 @@ evidence are not touched.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+from prepare import main as prepare
+
 HERE = Path("demo-run")
 KEY, PUB, STORE = HERE / "keys/demo.pem", HERE / "keys/demo.pub", HERE / "evidence"
 POLICY = os.path.relpath(Path(__file__).parent / "policy.yml")
-DATA, MODEL = HERE / "breast-cancer", HERE / "tumour-classifier"
-
-CARD = """---
-license: mit
-library_name: sklearn
-pipeline_tag: tabular-classification
-datasets:
-  - breast-cancer
-language: en
-metrics:
-  - accuracy
-model-index:
-  - name: tumour-classifier
-    results:
-      - task: {{type: tabular-classification}}
-        dataset: {{name: breast-cancer, type: breast-cancer}}
-        metrics:
-          - {{type: accuracy, value: {accuracy:.4f}}}
----
-# Tumour classifier
-
-A random forest on the Wisconsin diagnostic breast cancer data (569 rows, 30 measurements of cell nuclei), made by
-assay's demo. Accuracy on the held-out quarter: {accuracy:.1%}.
-"""
-
-
-def train() -> float:
-    """Write the data set, the model, its card and its evaluation; return the accuracy."""
-    import joblib
-    from sklearn.datasets import load_breast_cancer
-    from sklearn.ensemble import RandomForestClassifier
-    from sklearn.metrics import accuracy_score
-    from sklearn.model_selection import train_test_split
-
-    source = load_breast_cancer()
-    DATA.mkdir(parents=True)
-    header = ",".join([*(name.replace(" ", "_") for name in source.feature_names), "diagnosis"])
-    rows = [
-        ",".join([*map(repr, map(float, row)), source.target_names[label]])
-        for row, label in zip(source.data, source.target, strict=True)
-    ]
-    (DATA / "data.csv").write_text("\n".join([header, *rows]) + "\n")
-    (DATA / "README.md").write_text(
-        "---\nlicense: cc-by-4.0\ntask_categories: [tabular-classification]\n---\n"
-        "Breast Cancer Wisconsin (Diagnostic), Wolberg, Mangasarian, Street and Street, UCI, 1993.\n"
-    )
-    x, x_test, y, y_test = train_test_split(source.data, source.target, random_state=0, stratify=source.target)
-    forest = RandomForestClassifier(n_estimators=50, random_state=0).fit(x, y)
-    accuracy = float(accuracy_score(y_test, forest.predict(x_test)))
-    MODEL.mkdir()
-    joblib.dump(forest, MODEL / "model.joblib")
-    (MODEL / "README.md").write_text(CARD.format(accuracy=accuracy))
-    evaluation = {"dataset": "breast-cancer, held-out quarter", "metrics": {"accuracy": accuracy}}
-    (HERE / "evaluation.json").write_text(json.dumps(evaluation, indent=2))
-    return accuracy
+DATA, MODEL, RESULTS = HERE / "breast-cancer", HERE / "tumour-classifier", HERE / "results"
+EXAMPLES = Path(os.path.relpath(Path(__file__).parent))
 
 
 def assay(*arguments: object, expect: int = 0) -> None:
@@ -82,20 +30,35 @@ def assay(*arguments: object, expect: int = 0) -> None:
         sys.exit(f"the demo expected exit code {expect} and got {code}")
 
 
+def run(script: str, model: Path, results: Path, expect: int = 0) -> None:
+    """One training step behind walls."""
+    code = [EXAMPLES / name for name in sorted({script, "train.py"})]
+    words = ["run", "--step", "train", "--inputs", DATA, *code, "--outputs", *sorted({model, results})]
+    command = ["--", os.path.relpath(sys.executable), EXAMPLES / script, DATA, model, results]
+    assay(*words, "--key", KEY, "-d", STORE, *command, expect=expect)
+
+
 def main() -> None:
     """The demo."""
     shutil.rmtree(HERE, ignore_errors=True)
     HERE.mkdir()
-    print("Training a random forest on a real data set …", flush=True)
-    print(f"  accuracy {train():.1%}; data set in {DATA}, model in {MODEL}")
+    prepare(DATA)
 
-    print("\n# A key pair: the private half signs, the public half is what verifiers get.")
+    print("# A key pair: the private half signs, the public half is what verifiers get.", flush=True)
     assay("keys", "generate", "-O", KEY)
-    print("\n# State what is in the data set and in the model, read from their bytes, and sign it.")
+    print(f"\n# A real data set lies in {DATA}. State what is in it, read from its bytes, and sign that.")
     assay("bom", DATA, "-o", "attest", "--key", KEY, "-d", STORE)
+    print("\n# Train: no network, nothing written but the outputs, every file that is read on record.")
+    run("train.py", MODEL, RESULTS)
+    print("\n# The same step, after somebody changed it to send the patients' data elsewhere:")
+    run("train_with_a_thief.py", HERE / "stolen", HERE / "stolen", expect=1)
+
+    print("\n# State what is in the model, read from its bytes, and sign it.")
     assay("bom", MODEL, "-o", "attest", "--key", KEY, "-d", STORE)
     print("\n# Bind the evaluation to the model's bytes, and sign the model so that other tools can verify it too.")
-    assay("attest", MODEL, "--type", "evaluation", "--predicate", HERE / "evaluation.json", "--key", KEY, "-d", STORE)
+    assay(
+        "attest", MODEL, "--type", "evaluation", "--predicate", RESULTS / "evaluation.json", "--key", KEY, "-d", STORE
+    )
     assay("sign", MODEL, "--key", KEY, "-d", STORE)
     print("\n# Would loading it run code that nobody agreed to? Nothing is loaded to find out.")
     assay("scan", MODEL, "-o", "attest", "--key", KEY, "-d", STORE)
@@ -124,10 +87,10 @@ def main() -> None:
 
     print(f"\nThe tampered model was rejected by name, and is now restored. The evidence lies in {STORE}. Try next:")
     print(f"  open {HERE / 'atlas.html'} in a browser")
-    run = os.path.join(os.path.dirname(os.path.relpath(sys.executable)), "assay")
-    print(f"  {run} evidence list -d {STORE}")
-    print(f"  {run} bom {MODEL} -o table")
-    print(f"  {run} verify {MODEL} --key {PUB} -d {STORE} --verbose")
+    program = os.path.join(os.path.dirname(os.path.relpath(sys.executable)), "assay")
+    print(f"  {program} evidence list -d {STORE}")
+    print(f"  {program} bom {MODEL} -o table")
+    print(f"  {program} verify {MODEL} --key {PUB} -d {STORE} --verbose")
 
 
 if __name__ == "__main__":

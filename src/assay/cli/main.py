@@ -16,6 +16,8 @@ COMMANDS = {
     "sign": "sign a model (OpenSSF Model Signing)",
     "attest": "turn a report about a target into signed evidence",
     "scan": "whether loading a target's models runs code that nobody agreed to",
+    "run": "run a step behind walls and under watch, with signed evidence of what it did",
+    "profile": "what a step usually does: show, accept, diff, enforce",
     "verify": "check that a target is exactly what somebody trusted signed",
     "policy": "write policies: check, test, explain, init, generate",
     "report": "how far the evidence covers ATLAS, AI RMF, SLSA and other frameworks",

@@ -179,6 +179,16 @@ def _runtime_trace(trace: Trace, files: Files, run: Run) -> dict[str, Any]:
         {"call": call, "detail": detail, "decision": decision, "rule": rule, "times": times}
         for (call, detail, decision, rule), times in calls.most_common(1000)
     ]
+    refused = [item for item in trace.files.values() if item.rule]
+    process += [
+        {
+            "file": item.path.decode("utf-8", "backslashreplace"),
+            "decision": Decision.DENIED.value,
+            "rule": item.rule,
+            "times": item.denied,
+        }
+        for item in refused[:1000]
+    ]
     return builtins(
         traces.RuntimeTrace(
             monitor=traces.Monitor(

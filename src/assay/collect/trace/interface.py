@@ -69,8 +69,14 @@ class FileUse:
     """Times that it was opened as a directory."""
     exclusive: bool = False
     """It was created with ``O_EXCL`` by the step: nothing of that name was there before."""
+    changed: int = 0
+    """Times that its permissions, owner or extended attributes were changed."""
     denied: int = 0
     """Times that the sandbox refused it."""
+    rule: str = ""
+    """Rule by which the sandbox refused it: ``undeclared-read``, ``undeclared-write``, ``secret``, … The monitor knows
+    none of them; whoever put up the walls says it after the step.
+    """
     mediated: bool = False
     """Each read open of it was done by the monitor, so `first` is the very file that the step got."""
     first: Stat | None = None
@@ -83,7 +89,9 @@ class FileUse:
 
 @dataclass(slots=True)
 class Process:
-    """One program that ran: a new one for each successful-looking ``execve``, and for each fork that never execs."""
+    """One program that ran: a new one for each ``execve`` that succeeded, and for each fork that asked for something
+    before it (or never came to one).
+    """
 
     pid: int
     parent: int | None
@@ -208,6 +216,8 @@ class Launch:
     """Without it ``io_uring_setup`` answers ENOSYS, because what goes through a ring is not seen."""
     seconds: float | None = None
     """Wall time after which all of it is killed."""
+    linger: float | None = None
+    """Seconds that what the command left running may go on after it; then it is killed. None: until it has ended."""
     hook: bool = True
     """Whether Python programs of the step are asked to tell their audit events."""
 
@@ -233,10 +243,10 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What to tell the kernel. Exactly one of the first three, or none of them to let the call go on."""
+    """What to tell the kernel. One of the first three, or none of them to let the call go on."""
 
     error: int | None = None
-    """Fail with this ``errno``."""
+    """Fail with this ``errno``; with ``replace`` after the descriptor was put there (EINPROGRESS of a connection)."""
     value: int | None = None
     """Succeed with this result, without the kernel doing anything."""
     descriptor: int | None = None

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
 
-from assay.collect.trace.interface import Arbiter, Gap
+from assay.collect.trace.interface import Arbiter, FileUse, Gap
 
 
 class Isolation(StrEnum):
@@ -54,7 +54,13 @@ class Wanted:
     write: Sequence[str] = ()
     """Declared outputs: absolute paths of folders."""
     execute: Sequence[str] = ()
-    """Programs beyond the command's own (strict, from a profile): absolute paths."""
+    """Programs, as absolute paths, links resolved: command's own with what the kernel needs to start it
+    (`assay.guard.sandbox.software.programs`), and those of a profile. Only strict mode refuses others.
+    """
+    code: Sequence[str] = ()
+    """The step's own code: files and folders that strict mode lets it read (`assay.guard.sandbox.software.code`)."""
+    hidden: Sequence[str] = ()
+    """Secrets of ours beside the well-known ones, such as the signing key: refused like these."""
     installation: Sequence[str] = ()
     """Folders of the command's own software: the virtual environment, the standard library, system libraries."""
     directory: str = "/"
@@ -123,6 +129,10 @@ class Walls:
     """
     settle: Callable[[bool], None] = lambda keep: None
     """After the step: takes the walls down. True moves what an overlay caught to its place, False throws it away."""
+    refused: Callable[[FileUse], str | None] = lambda use: None
+    """Which rule kept the step from using a file as it tried: ``undeclared-read``, ``undeclared-write``, ``secret``,
+    ``persistence``, ``program``; None when nothing did. What Landlock refuses, the monitor only sees tried.
+    """
     close: Callable[[], None] = lambda: None
     """Ends proxies and removes what is left; always called, also after an error."""
 

@@ -18,6 +18,8 @@ NEWUSER, NEWPID, NEWNET = 0x10000000, 0x20000000, 0x40000000
 RDONLY, NOSUID, NODEV, NOEXEC, REMOUNT, BIND, RECURSIVE, PRIVATE = 1, 2, 4, 8, 32, 4096, 16384, 1 << 18
 DETACH = 2
 
+_GET_DUMPABLE, _SET_DUMPABLE = 3, 4
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -28,12 +30,70 @@ def unshare(flags: int) -> None:
 
 
 def new_user() -> None:
-    """A user namespace in which we keep our own numbers. It needs no privilege, and gives all of them inside only."""
+    """A user namespace in which everybody keeps the number that they have. It needs no privilege, and gives all of them
+    inside only. A second call in the same process does nothing: several walls need it, none must be the first.
+
+    An ordinary user may bring only its own number along (all others' files then belong to ``nobody``); root brings all
+    that there are, or it could not read in it what it can read outside.
+    """
+    global _inside
+    if _inside == os.getpid():
+        return
     uid, gid = os.geteuid(), os.getegid()
-    unshare(NEWUSER)
-    for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-        with open(f"/proc/self/{name}", "w", encoding="ascii") as file:
-            file.write(text)
+    if _libc.prctl(_GET_DUMPABLE, 0, 0, 0, 0) != 1:  # as after setuid: /proc/self would belong to root
+        _libc.prctl(_SET_DUMPABLE, 1, 0, 0, 0)
+    helper = _Mapper() if uid == 0 else None
+    try:
+        unshare(NEWUSER)
+    except OSError:
+        if helper is not None:
+            helper.run(b"")
+        raise
+    if helper is None or not helper.run(b"m"):
+        for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
+            _write(f"/proc/self/{name}", text)
+    _inside = os.getpid()
+
+
+_inside = 0
+"""The process that `new_user` has put into a namespace."""
+
+
+class _Mapper:
+    """A child that stays outside and writes the maps from there, as only root may (user_namespaces(7))."""
+
+    def __init__(self) -> None:
+        wait, self._word = os.pipe()
+        parent = os.getpid()
+        self._pid = os.fork()
+        if self._pid:
+            os.close(wait)
+            return
+        try:
+            os.close(self._word)
+            if os.read(wait, 1):
+                for name in ("uid_map", "gid_map"):
+                    with open(f"/proc/self/{name}", "rb") as own:
+                        ranges = [line.decode().split() for line in own]
+                    _write(f"/proc/{parent}/{name}", "".join(f"{first} {first} {count}\n" for first, _, count in ranges))
+                os._exit(0)
+        finally:
+            os._exit(1)
+
+    def run(self, word: bytes) -> bool:
+        """Whether the maps have been written; an empty word sends it away."""
+        os.write(self._word, word)
+        os.close(self._word)
+        return os.waitpid(self._pid, 0)[1] == 0
+
+
+def _write(path: str, text: str) -> None:
+    """In one piece, as the kernel wants a map."""
+    file = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    try:
+        os.write(file, text.encode())
+    finally:
+        os.close(file)
 
 
 def mount(source: str, target: str, kind: str | None = None, flags: int = 0, options: str = "") -> None:

@@ -10,11 +10,10 @@ import ctypes
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Callable, Iterator
 from functools import cache
 
-from assay.guard.sandbox import landlock, namespaces
+from assay.guard.sandbox import landlock, mounts, namespaces
 from assay.guard.sandbox.interface import Place
 
 _PIDFD_GETFD = 438
@@ -22,33 +21,46 @@ _IO_URING_SETUP = 425
 
 
 @cache
-def probe() -> Place:
-    """Everything at once; remembered as long as the process lives."""
-    from assay.collect.trace.tracers import TRACERS
-
+def probe(tracer: str | None = None, *, everything: bool = False) -> Place:
+    """What works here; remembered as long as the process lives. Of the tracers, only the best one that works is tried,
+    and ``tracer``, unless ``everything`` is asked for.
+    """
     version = landlock.abi()
-    works = {tracer.name: tracer.available() for tracer in TRACERS.values()}
+    works = _tracers(tracer, everything=everything)
     works |= {"landlock": None if version else "the kernel has no Landlock, or a filter refuses it"}
     works |= _in_child(_namespaces)
     works |= _in_child(_calls)
     return Place(works, version, platform.release(), platform.machine())
 
 
+def _tracers(named: str | None, *, everything: bool) -> dict[str, str | None]:
+    from assay.collect.trace.tracers import TRACERS
+
+    works: dict[str, str | None] = {}
+    for tracer in TRACERS.values():
+        if everything or tracer.name == named or None not in works.values():
+            works[tracer.name] = tracer.available()
+        else:
+            works[tracer.name] = "it was not tried: a better one works"
+    return works
+
+
 def _in_child(attempts: Callable[[], Iterator[tuple[str, str | None]]]) -> dict[str, str | None]:
-    """What ``attempts`` yields in a child of its own. What it did not come to is said to fail with it."""
+    """What ``attempts`` yields in a child of its own; as far as it came, when it ends early."""
     reads, writes = os.pipe()
     child = os.fork()
     if not child:
         try:
             os.close(reads)
-            os.write(writes, json.dumps(dict(attempts())).encode())
+            for name, why in attempts():
+                os.write(writes, json.dumps([name, why]).encode() + b"\n")
         finally:
             os._exit(0)
     os.close(writes)
     with os.fdopen(reads, "rb") as answer:
-        told = answer.read()
+        told = [json.loads(line) for line in answer]
     os.waitpid(child, 0)
-    return dict(json.loads(told)) if told else {}
+    return dict(told)
 
 
 def _try(attempt: Callable[[], object]) -> str | None:
@@ -73,18 +85,20 @@ def _network() -> None:
     namespaces.loopback_up()
 
 
+_BASE = "/proc"
+"""What the file system of the probe is mounted over, in the child's own view: a folder that is everywhere."""
+
+
 def _mounts() -> None:
-    namespaces.unshare(namespaces.NEWNS)
-    namespaces.mount("none", "/", flags=namespaces.RECURSIVE | namespaces.PRIVATE)
-    namespaces.mount("tmpfs", tempfile.gettempdir(), "tmpfs")
+    mounts.read_only([_BASE], programs=False)
 
 
 def _overlay() -> None:
-    base = tempfile.gettempdir()
+    namespaces.mount("tmpfs", _BASE, "tmpfs")
     for name in ("lower", "upper", "work", "merged"):
-        os.mkdir(f"{base}/{name}")
-    layers = f"lowerdir={base}/lower,upperdir={base}/upper,workdir={base}/work"
-    namespaces.mount("overlay", f"{base}/merged", "overlay", options=f"{layers},userxattr,volatile")
+        os.mkdir(f"{_BASE}/{name}")
+    layers = f"lowerdir={_BASE}/lower,upperdir={_BASE}/upper,workdir={_BASE}/work"
+    namespaces.mount("overlay", f"{_BASE}/merged", "overlay", options=f"{layers},userxattr,volatile")
 
 
 def _calls() -> Iterator[tuple[str, str | None]]:

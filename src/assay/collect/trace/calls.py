@@ -1,0 +1,139 @@
+"""One watched call with what it takes to understand it: the caller's memory, its directory, the files it means.
+
+Whatever is read here may be changed by another thread of the caller at any moment, so each thing is read once, and
+nothing is acted upon before `Call.alive` said that it was indeed read from the caller.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from assay.collect.trace import kernel
+from assay.collect.trace.interface import Stat
+from assay.collect.trace.paths import link, normal, plain, unmasked
+from assay.collect.trace.processes import Known, Processes
+from assay.collect.trace.recording import Recording, stat_of
+
+AT_FDCWD = -100
+PATH_MAX = 4096
+_PAGE = 4096
+
+
+class GoneError(Exception):
+    """The caller does not wait any more: what was read may be another process's memory."""
+
+
+@dataclass(slots=True)
+class World:
+    """What all calls of a step share."""
+
+    recording: Recording
+    processes: Processes
+    mediate: tuple[bytes, ...] = ()
+    """Folders and files whose read opens the monitor does itself, links resolved."""
+    monitor: int = field(default_factory=os.getpid)
+    real: dict[bytes, bytes] = field(default_factory=dict)
+    """What directories with ``..`` in them were resolved to."""
+    root: int | None = None
+    """Descriptor of the step's root where it is not ours."""
+    moved: bool = False
+    """Some process of the step may have a root or mounts of its own by now."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One call that waits."""
+
+    id: int
+    thread: int
+    known: Known
+    name: str
+    arguments: tuple[int, ...]
+    world: World
+    alive: Callable[[], bool]
+
+    @property
+    def index(self) -> int:
+        """The program that makes it."""
+        return self.world.processes.index(self.known)
+
+    def memory(self, address: int, length: int) -> bytes:
+        """The caller's memory; short at an unmapped page, empty (and a gap) where it may not be read."""
+        try:
+            return kernel.read_memory(self.thread, address, length)
+        except OSError:
+            self.world.recording.gap(
+                "unreadable-memory",
+                "a program of the step hides its memory (it is not dumpable): the arguments of its calls are unknown",
+            )
+            return b""
+
+    def text(self, address: int, limit: int = PATH_MAX) -> bytes:
+        """The bytes up to the first NUL, at most ``limit``."""
+        short = kernel.read_text(self.thread, address)
+        if short is not None:
+            return short[:limit]
+        data = b""
+        while len(data) < limit:
+            # Never across a page that may be missing: the kernel reads whole strings only where they lie.
+            size = min(limit - len(data), _PAGE - (address + len(data)) % _PAGE)
+            more = self.memory(address + len(data), size)
+            before, end, _ = more.partition(b"\0")
+            data += before
+            if end or len(more) < size:
+                break
+        return data
+
+    def number(self, argument: int) -> int:
+        """An argument of C's type ``int``."""
+        value = self.arguments[argument] & 0xFFFFFFFF
+        return value - (1 << 32) if value >> 31 else value
+
+    def path(self, directory: int | None, argument: int | None) -> bytes:
+        """Absolute path that two arguments mean (a descriptor, a string); empty when it cannot be told."""
+        raw = b"" if argument is None else self.text(self.arguments[argument])
+        return self.absolute(AT_FDCWD if directory is None else self.number(directory), raw)
+
+    def absolute(self, descriptor: int, raw: bytes) -> bytes:
+        """``raw`` as the caller means it, from a directory's descriptor or from its working directory."""
+        if raw[:1] != b"/":
+            if descriptor == AT_FDCWD:
+                base = self.world.processes.directory(self.known, self.thread)
+            else:
+                base = link(self.thread, f"fd/{descriptor}") or b""
+            if base[:1] != b"/":
+                return b""
+            raw = base.rstrip(b"/") + b"/" + raw if raw else base
+        if plain(raw):
+            return raw
+        raw = unmasked(raw, self.known.pid, self.thread)
+        return normal(raw, self.world.real) or b"/"
+
+    def look(self, path: bytes, *, follow: bool = True) -> Stat | None:
+        """Which bytes an absolute path of the caller's means now; None when there is nothing."""
+        if not path:
+            return None
+        try:
+            if self.world.root is None and not self.world.moved:
+                return stat_of(os.stat(path, follow_symlinks=follow))
+            descriptor = self.reach(path, 0 if follow else os.O_NOFOLLOW)
+            try:
+                return stat_of(os.fstat(descriptor))
+            finally:
+                os.close(descriptor)
+        except (OSError, ValueError):
+            return None
+
+    def reach(self, path: bytes, flags: int = 0, resolve: int = 0) -> int:
+        """A descriptor (``O_PATH``) of what an absolute path is in the caller's root. Raises `OSError`."""
+        own = None
+        root = self.world.root
+        if self.world.moved or root is None:
+            root = own = os.open(b"/proc/%d/root" % self.thread, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return kernel.open_how(root, path, os.O_PATH | flags, resolve=kernel.RESOLVE_IN_ROOT | resolve)
+        finally:
+            if own is not None:
+                os.close(own)

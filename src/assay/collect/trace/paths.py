@@ -1,0 +1,77 @@
+"""Which file a path means: from the caller's words, its working directory and its descriptors to one absolute path.
+
+Links are not followed, but where the words would lead astray: ``..`` behind a link, and ``/proc/self/fd/3`` and its
+kin, which are other names of a file that has one. Nothing here opens a file for reading or writing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+_MAGIC = re.compile(
+    rb"/proc/(self|thread-self|[0-9]+)((?:/task/[0-9]+)?/(?:fd/[0-9]+|exe|cwd|root|map_files/[0-9a-f-]+))(/.*)?"
+)
+_STANDARD = {b"/dev/stdin": b"/proc/self/fd/0", b"/dev/stdout": b"/proc/self/fd/1", b"/dev/stderr": b"/proc/self/fd/2"}
+_DELETED = b" (deleted)"
+
+
+def plain(path: bytes) -> bool:
+    """Whether an absolute path is written in the one way that is recorded, and means no other by magic."""
+    return (
+        b"//" not in path and b"/." not in path and path[-1] != 47 and path[:6] not in (b"/proc/", b"/dev/f", b"/dev/s")
+    )
+
+
+def normal(path: bytes, real: dict[bytes, bytes]) -> bytes:
+    """An absolute path without ``.``, ``..``, doubled and trailing slashes.
+
+    What stands before the last ``..`` is resolved with its links, because only so ``..`` means what it meant to the
+    kernel; ``real`` remembers that and is emptied by whoever sees a link change.
+    """
+    if b"/.." in path:
+        parts = path.split(b"/")
+        if b".." in parts:
+            last = len(parts) - 1 - parts[::-1].index(b"..")
+            before = b"/".join(parts[: last + 1])
+            resolved = real.get(before)
+            if resolved is None:
+                resolved = real[before] = os.path.realpath(before)
+            path = b"/".join([resolved, *parts[last + 1 :]])
+    if b"//" in path or b"/." in path or path[-1:] == b"/":
+        path = b"/" + b"/".join(part for part in path.split(b"/") if part not in (b"", b"."))
+    return path
+
+
+def unmasked(path: bytes, process: int, thread: int) -> bytes:
+    """The file behind ``/dev/fd/N``, ``/proc/self/fd/N``, ``/proc/PID/root/…`` and their kin; else the path itself."""
+    if path.startswith(b"/dev/"):
+        path = _STANDARD.get(path, path)
+        if path.startswith(b"/dev/fd/"):
+            path = b"/proc/self/fd/" + path[8:]
+    for _ in range(8):
+        if not path.startswith(b"/proc/") or not (found := _MAGIC.fullmatch(path)):
+            break
+        whose, what, rest = found.groups()
+        if whose == b"self":
+            whose = b"%d" % process
+        elif whose == b"thread-self":
+            whose = b"%d/task/%d" % (process, thread)
+        try:
+            target = os.readlink(b"/proc/" + whose + what)
+        except OSError:
+            break
+        if target[:1] != b"/":  # a pipe, a socket
+            break
+        if target.endswith(_DELETED):
+            return target
+        path = (target.rstrip(b"/") + (rest or b"")) or b"/"
+    return path
+
+
+def link(process: int, what: str) -> bytes | None:
+    """Where ``/proc/PID/WHAT`` points to; None when it cannot be told."""
+    try:
+        return os.readlink(b"/proc/%d/%s" % (process, what.encode()))
+    except OSError:
+        return None

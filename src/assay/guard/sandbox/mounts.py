@@ -1,0 +1,71 @@
+"""A view of the file system in which everything but the declared outputs is read-only. In the child, in a user namespace.
+
+Landlock stops writing; only a mount stops what is no writing to it: permissions, owners, times and attributes of files,
+and mapping as code what the step has written itself. Sources: ``mount_setattr(2)``, ``open_tree(2)`` and
+``move_mount(2)`` (Linux 5.12; the same numbers on every architecture).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Sequence
+
+from assay.guard.sandbox import namespaces
+
+_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
+_AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
+_CLONE, _CLOEXEC = 1, os.O_CLOEXEC  # OPEN_TREE_CLONE, OPEN_TREE_CLOEXEC: linux/mount.h
+_FROM_EMPTY_PATH = 4  # MOVE_MOUNT_F_EMPTY_PATH
+_RDONLY, _NOSUID, _NODEV, _NOEXEC = 1, 2, 4, 8  # MOUNT_ATTR_*
+_PRIVATE = 1 << 18  # MS_PRIVATE
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+class _Attributes(ctypes.Structure):
+    """``struct mount_attr``."""
+
+    _fields_ = (
+        ("set", ctypes.c_uint64),
+        ("clear", ctypes.c_uint64),
+        ("propagation", ctypes.c_uint64),
+        ("namespace", ctypes.c_uint64),
+    )
+
+
+def read_only(writable: Sequence[str], *, programs: bool) -> None:
+    """Leave the mount namespace for one of our own, in which only ``writable`` folders can be written to; what is in
+    those can be run as a program or mapped as code only with ``programs``. Raises `OSError`.
+    """
+    namespaces.new_user()
+    namespaces.unshare(namespaces.NEWNS)
+    _attributes(_AT_FDCWD, "/", _AT_RECURSIVE, propagation=_PRIVATE)
+    folders = [path for path in dict.fromkeys(map(os.path.realpath, writable)) if os.path.isdir(path)]
+    kept = [(path, _clone(path)) for path in sorted(folders)]
+    _attributes(_AT_FDCWD, "/", _AT_RECURSIVE, _RDONLY | _NOSUID)
+    for path, tree in kept:
+        _attributes(tree, "", _AT_EMPTY_PATH | _AT_RECURSIVE, _NOSUID | _NODEV | (0 if programs else _NOEXEC))
+        _call(_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(path), _FROM_EMPTY_PATH)
+        os.close(tree)
+
+
+def _clone(path: str) -> int:
+    """The folder as a mount of its own, not yet anywhere; a descriptor."""
+    return _call(_OPEN_TREE, _AT_FDCWD, os.fsencode(path), _CLONE | _CLOEXEC | _AT_RECURSIVE)
+
+
+def _attributes(directory: int, path: str, flags: int, wanted: int = 0, *, propagation: int = 0) -> None:
+    made = _Attributes(wanted, 0, propagation, 0)
+    size = ctypes.sizeof(made)
+    _call(_MOUNT_SETATTR, directory, os.fsencode(path), flags, ctypes.byref(made), size)
+
+
+def _call(number: int, *arguments: object) -> int:
+    words = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
+    result = int(_libc.syscall(ctypes.c_long(number), *words))
+    if result < 0:
+        failed = ctypes.get_errno()
+        raise OSError(failed, f"mounts of its own: {os.strerror(failed)}")
+    return result

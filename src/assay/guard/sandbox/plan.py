@@ -1,0 +1,122 @@
+"""From what was asked for and what this place offers to what will hold what. Pure but for a look at declared outputs.
+
+Where something cannot be had, nothing weaker takes its name: it is a gap, and the step does not start unless somebody
+accepts that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from assay.collect.trace.interface import Gap
+from assay.errors import UndecidedError, UsageError
+from assay.guard.sandbox.interface import Isolation, Place, Plan, Wanted
+from assay.guard.sandbox.sensitive import run_later_beneath
+
+TRACERS = ("seccomp-unotify", "ptrace", "audit-hook")
+"""Best first."""
+
+
+def plan(wanted: Wanted, place: Place, trace: str | None = None) -> Plan:
+    """What will be put up. ``trace`` names a tracer instead of the best one. Raises `UsageError` for a name that is no
+    tracer, `UndecidedError` when the named one, or all of them, do not work here.
+    """
+    tracer = _tracer(place, trace)
+    if wanted.isolation is Isolation.OFF:
+        return Plan(_tier(tracer, files="nothing", spaces=False), tracer, "nothing", "open", "opens", (_off(),))
+    spaces = tracer == "seccomp-unotify" and _works(place, "mount-namespace", "network-namespace", "pidfd-getfd")
+    files = "nothing" if not place.landlock else "mounts+landlock" if spaces else "landlock"
+    network = _network(wanted, place, tracer, spaces=spaces)
+    gaps = tuple(_gaps(wanted, place, tracer, files, network))
+    missing = tuple(gap.message for gap in gaps if gap.name in _STOPPING)
+    tier = _tier(tracer, files, spaces=spaces)
+    return Plan(tier, tracer, files, network, "opens", gaps, missing)
+
+
+_STOPPING = ("no-file-rules", "no-network-rules", "no-allow-list")
+"""Gaps that stop the step unless they are accepted: what was asked for is not there."""
+
+
+def _tracer(place: Place, named: str | None) -> str:
+    if named is not None:
+        if named not in TRACERS:
+            raise UsageError(f"unknown tracer {named!r}", hint=f"one of {', '.join(TRACERS)}")
+        if why := place.works.get(named, "it was not tried"):
+            raise UndecidedError(f"{named} does not work here: {why}", hint="'assay doctor' says what does")
+        return named
+    for name in TRACERS:
+        if _works(place, name):
+            return name
+    raise UndecidedError("nothing here can watch a step", hint="'assay doctor' says why")
+
+
+def _network(wanted: Wanted, place: Place, tracer: str, *, spaces: bool) -> str:
+    if wanted.network is None:
+        return "open"
+    if tracer == "seccomp-unotify":
+        if spaces:
+            return "namespace"
+        if place.landlock >= 4:
+            return "landlock+mediation"
+        return "no-sockets"
+    return "nothing"
+
+
+def _gaps(wanted: Wanted, place: Place, tracer: str, files: str, network: str) -> Iterator[Gap]:
+    if files == "nothing":
+        yield Gap("no-file-rules", "nothing here holds what the step reads and writes (no Landlock)", ("files",))
+    elif place.landlock < 3:
+        yield Gap("truncate", "this kernel's Landlock does not stop truncating a file that may be read", ("files",))
+    if files == "landlock":
+        yield Gap(
+            "metadata",
+            "permissions, owners and times of files that it may not write to can be changed: only a read-only mount "
+            "would stop that",
+            ("files",),
+        )
+    if files == "landlock" or wanted.isolation is Isolation.AUTO:
+        yield Gap(
+            "writable-code",
+            "what the step writes it may also map as code: only strict mode, in mounts of its own, stops that",
+            ("programs",),
+        )
+    for folder in wanted.write:
+        if found := list(run_later_beneath(folder)):
+            yield Gap(
+                "persistent-outputs",
+                f"the declared output {folder} holds what runs later by itself ({', '.join(found[:3])}): "
+                "the step could change it",
+                ("files", "programs"),
+            )
+    if 0 < place.landlock < 6:
+        yield Gap("signals", "this kernel's Landlock does not stop signals to other processes", ("programs",))
+    if network == "nothing":
+        yield Gap("no-network-rules", "nothing here holds the network: the step could reach anything", ("network",))
+    elif network == "no-sockets" and wanted.network:
+        yield Gap("no-allow-list", "this kernel can hold no network at all, or all of it, but no list", ("network",))
+    elif network == "open":
+        yield Gap("open-network", "the network was left open as asked for", ("network",))
+    if wanted.allow_io_uring:
+        yield Gap("io_uring", "io_uring was allowed: what goes through it is not seen")
+    if wanted.isolation is Isolation.AUTO:
+        yield Gap("reads", "reads are recorded and not held, but for places where secrets lie", ("files",))
+    if tracer == "audit-hook":
+        yield Gap("audit-hook", "only Python's own events are seen, and a program can hide from them")
+
+
+def _off() -> Gap:
+    return Gap("isolation-off", "isolation was turned off as asked for: the step was watched, and nothing was held")
+
+
+def _tier(tracer: str, files: str, *, spaces: bool) -> int:
+    if tracer == "audit-hook":
+        return 5
+    if tracer == "ptrace":
+        return 4
+    if files == "nothing":
+        return 3
+    return 1 if spaces else 2
+
+
+def _works(place: Place, *names: str) -> bool:
+    return all(place.works.get(name, "untried") is None for name in names)
