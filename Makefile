@@ -6,11 +6,12 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # The project itself is installed last and without its dependencies: those come from the lock files, checked by hash.
 INSTALL = $(PIP) install --quiet --require-hashes -r $< && $(PIP) install --quiet --no-deps --no-build-isolation -e .
 
-.PHONY: demo test lint format bench docs lock clean help
+.PHONY: demo test fuzz lint format bench docs lock clean help
 
 help:
 	@echo "make demo    train, attest, verify and catch a tampered model, in one minute"
 	@echo "make test    run the tests"
+	@echo "make fuzz    200,000 random pickle programs against pickle's own machine"
 	@echo "make lint    ruff, mypy, import-linter"
 	@echo "make bench   measure beside the peers and write docs/performance.md"
 	@echo "make lock    resolve the lock files under requirements/ anew"
@@ -32,6 +33,9 @@ demo: $(VENV)/.demo
 test: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal
 
+fuzz: $(VENV)/.dev
+	ASSAY_FUZZ=200000 $(BIN)/python -m pytest -q -s tests/collect/scan/pickle/test_pickle_fuzz.py
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -43,9 +47,13 @@ format: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Other scanners are measured beside assay where PEERS names a virtual environment that has them.
 bench: $(VENV)/.dev
 	$(BIN)/python bench/digest.py
 	$(BIN)/python bench/policy.py --scratch /dev/shm
+	$(BIN)/python bench/scan.py $(if $(PEERS),--peers $(PEERS))
+	$(BIN)/python bench/load.py
+	$(BIN)/python bench/poisoning.py
 	$(BIN)/python bench/table.py
 
 # No index address may stand in a lock file: whoever installs decides where from, the hashes decide what.

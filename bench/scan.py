@@ -4,10 +4,11 @@ Each set is scanned by every tool in turn, several rounds, one whole process at 
 counts a process and its children, start of Python included; "beyond start" leaves out what the same command needs for
 a pickle of five bytes, which is what the claims are about. A peer that is not installed is left out, and named.
 
-    python bench/scan.py --peers VENV [--sets nested,numpy,torch,small,cached] [--rounds 5] [--scale 1.0]
+    python bench/scan.py --peers VENV [--sets nested,numpy,torch,small,cached] [--rounds 5] [--scale 1] [--scratch DIR]
 
 assay prints a table, for which it computes no digest of a large file. Writes ``bench/results/scan.json``, at full
-scale only. Peers run as they come, offline, with their telemetry switched off.
+scale only. Peers run as they come, offline, with their telemetry switched off; one that takes more than a minute is
+measured once, and ended where it takes more than `TIMEOUT` or `MEMORY`.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import argparse
 import json
 import os
 import pickle
+import resource
 import shutil
 import signal
 import statistics
@@ -62,7 +64,14 @@ QUIET = {
     "HF_HUB_OFFLINE": "1",
     "NO_COLOR": "1",
 }
-TIMEOUT = 900.0
+TIMEOUT = 600.0
+"""Seconds after which a tool is ended."""
+
+SLOW = 60.0
+"""Seconds from which on a tool is measured once."""
+
+MEMORY = 12 << 30
+"""Bytes of address space that a tool may have: enough for all of them but those that would take the whole machine."""
 
 
 def made(name: str, folder: Path, scale: float) -> Path:
@@ -116,19 +125,27 @@ HONEST = ("honest_sklearn", "honest_arrays", "honest_torch", "honest_boosters", 
 
 
 def nested(size: int) -> dict[str, object]:
-    """Dictionaries and lists of small numbers, about three bytes of pickle an object."""
-    leaf = 3_000  # bytes of one entry, measured
-    return {
-        f"layer{i}": {f"k{j}": [1000 + j * 7 + k for k in range(60)] for j in range(20)}
-        for i in range(max(1, size // leaf))
-    }
+    """Dictionaries of lists of small numbers, two or three bytes of pickle each, and nine bytes of memory for each."""
+
+    def entry(i: int) -> dict[str, object]:
+        return {f"k{j}": [j * 22 + k for k in range(60)] for j in range(20)}
+
+    leaf = (len(pickle.dumps([entry(i) for i in range(1000)], 4)) - 1000) // 1000 + 16
+    return {f"layer{i}": entry(i) for i in range(max(1, size // leaf))}
 
 
 def run(command: list[str], env: dict[str, str]) -> dict[str, float] | str:
     """One whole process with its children; what went wrong where it did not end by itself."""
     started = time.perf_counter()
     with open(os.devnull, "wb") as null:
-        process = subprocess.Popen(command, env=env, stdout=null, stderr=null, start_new_session=True)
+        process = subprocess.Popen(
+            command,
+            env=env,
+            stdout=null,
+            stderr=null,
+            start_new_session=True,
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY)),
+        )
         try:
             while True:
                 pid, status, usage = os.wait4(process.pid, os.WNOHANG)
@@ -170,7 +187,8 @@ def versions(peers: Path | None) -> dict[str, str]:
     if peers is None:
         return {}
     paths = [str(path) for path in (peers / "lib").glob("python*/site-packages")]
-    return {item.name: item.version for item in metadata.distributions(path=paths) if item.name in PEERS}
+    found = {item.name: item.version for item in metadata.distributions(path=paths)}
+    return {name: found[name] for name in PEERS if name in found}
 
 
 def measure(name: str, target: Path, peers: Path | None, rounds: int, env: dict[str, str]) -> list[dict[str, object]]:
@@ -192,9 +210,9 @@ def measure(name: str, target: Path, peers: Path | None, rounds: int, env: dict[
             base, full = run([*command, str(tiny)], env), run([*command, str(target)], env)
             if isinstance(base, str) or isinstance(full, str):
                 failed[tool] = str(full)
-            elif i or full["wall"] > 60:  # a peer of minutes is measured once
+            elif i or full["wall"] > SLOW:
                 kept[tool].append((base, full))
-                if full["wall"] > 60:
+                if full["wall"] > SLOW:
                     failed[tool] = ""
     unit, claim = CLAIMS[name]
     rows = []
@@ -236,22 +254,19 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full sizes, for trying")
-    parser.add_argument("--scratch", type=Path)
+    parser.add_argument("--scratch", type=Path, help="folder for up to 2 GB of files, which are removed at the end")
     parsed = parser.parse_args()
-    scratch = parsed.scratch or Path(tempfile.mkdtemp(prefix="assay-bench-"))
-    scratch.mkdir(exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix="assay-bench-", dir=parsed.scratch))
     homes = {f"XDG_{kind}_HOME": str(scratch / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
     env = {**os.environ, **homes, "HOME": str(scratch), **QUIET}
     rows: list[dict[str, object]] = []
     try:
         for name in parsed.sets.split(","):
             folder = scratch / name
-            shutil.rmtree(folder, ignore_errors=True)
             rows += measure(name, made(name, folder, parsed.scale), parsed.peers, parsed.rounds, env)
             shutil.rmtree(folder)
     finally:
-        if not parsed.scratch:
-            shutil.rmtree(scratch, ignore_errors=True)
+        shutil.rmtree(scratch, ignore_errors=True)
     if parsed.scale != 1.0:
         print("not at full scale: nothing is written")
         return
@@ -265,6 +280,9 @@ def main() -> None:
         "cores": len(os.sched_getaffinity(0)),
         "python": sys.version.split()[0],
         "rounds": parsed.rounds,
+        "timeout": TIMEOUT,
+        "slow": SLOW,
+        "memory_gib": MEMORY >> 30,
         "rows": rows,
     }
     path.write_text(json.dumps(document, indent=1) + "\n")

@@ -36,6 +36,43 @@ it reads the model's {first} documents from a folder of their own, checks their 
 |---:|---:|---:|---:|---:|
 """
 
+SCAN = """
+## Scanning models
+
+`bench/scan.py`, medians of {rounds} rounds on {cores} cores with Python {python}, every tool in turn, as whole
+processes on files in the page cache; {peers}. CPU seconds count a process and its children; "beyond start" leaves out
+what the same command needs for a pickle of five bytes, and is what the claims are about. assay prints a table, for
+which it digests no large file. A tool that takes more than {slow:.0f} s is measured once, one that takes more than
+{timeout:.0f} s or {memory_gib} GiB of memory is ended. A peer that ends with an error (exit code above 1) has not read
+everything that it was given.
+
+| files | tool | beyond start | claim | whole CPU | wall | peak memory | exit code |
+|---|---|---:|---:|---:|---:|---:|---:|
+"""
+
+LOAD = """
+## Verified load
+
+`bench/load.py`, medians of {pairs} pairs of a model of {size:g} GiB in the page cache. Ratios are ours divided by the
+library's own loader, beside it; with the digest cache trusted the claim is at most {claim:g}, otherwise the digest is
+what it costs.
+
+| file | digests | ours | library | ratio | claim | digest alone |
+|---|---|---:|---:|---:|---:|---:|
+"""
+
+POISONING = """
+## Scanning data for poison
+
+`bench/poisoning.py`, medians of {seeds} draws; nothing in it depends on the machine. "ranked" is the part of the first
+n rows of the list that is poison, n being the number of poisoned rows; "found" the part of the poisoned rows that stand
+in a finding of at least `low`; "right" the part of these findings' rows that is poison; "told" their part of all rows;
+"fails" in how many draws the default gate (`findings:medium`) fails. Rows without poison are the false alarms.
+
+| data | poison | poisoned rows | ranked | found | right | told | fails | findings |
+|---|---|---:|---:|---:|---:|---:|---:|---|
+"""
+
 
 def digests() -> list[str]:
     """The section of ``bench/digest.py``, and the page's head."""
@@ -74,9 +111,65 @@ def decisions() -> list[str]:
     return lines
 
 
+def scans() -> list[str]:
+    """The section of ``bench/scan.py``."""
+    document = json.loads((HERE / "results/scan.json").read_text())
+    peers = ", ".join(f"{name} {version}" for name, version in document["peers"].items()) or "no peers"
+    lines = [SCAN.format(**document | {"peers": peers})]
+    for row in document["rows"]:
+        if "failed" in row:
+            lines.append(f"| {row['what']} | {row['tool']} | {row['failed']} | | | | | |\n")
+            continue
+        claim = f"{row['claim']:g}" if "claim" in row else ""
+        missed = " (missed)" if "claim" in row and row["value"] > row["claim"] else ""
+        small = row["peak_mib"] <= (row.get("claim_peak_mib") or row["peak_mib"])
+        unit = "ms a file" if "a file" in row["unit"] else "s"
+        once = " (once)" if row["rounds"] == 1 else ""
+        lines.append(
+            f"| {row['what']} | {row['tool']} | {row['value']:.3f} {unit}{once} | {claim}{missed} "
+            f"| {row['cpu']:.2f} s | {row['wall']:.2f} s | {row['peak_mib']:.0f} MiB{'' if small else ' (missed)'} "
+            f"| {row['code']:.0f} |\n"
+        )
+    return lines
+
+
+def loads() -> list[str]:
+    """The section of ``bench/load.py``."""
+    document = json.loads((HERE / "results/load.json").read_text())
+    lines = [LOAD.format(**document)]
+    for row in document["rows"]:
+        claim = f"{row['claim']:g}" if row["claim"] else ""
+        missed = " (missed)" if row["claim"] and row["ratio"] > row["claim"] else ""
+        lines.append(
+            f"| {row['what']} | {row['job']} | {row['ours_wall']:.2f} s | {row['peer_wall']:.2f} s "
+            f"| {row['ratio']:.2f} [{row['ratio_min']:.2f}-{row['ratio_max']:.2f}] | {claim}{missed} "
+            f"| {row['digest']:.2f} s |\n"
+        )
+    return lines
+
+
+def poisonings() -> list[str]:
+    """The section of ``bench/poisoning.py``."""
+    document = json.loads((HERE / "results/poisoning.json").read_text())
+    lines = [POISONING.format(**document)]
+    for row in document["rows"]:
+        parts = " | ".join("" if row[key] is None else f"{row[key]:.0%}" for key in ("ranked", "found", "right"))
+        lines.append(
+            f"| {row['data']} | {row['attack']} | {row['poisoned']:,} of {row['rows']:,} | {parts} "
+            f"| {row['told']:.1%} | {row['fails']} of {row['runs']} | {', '.join(row['kinds'])} |\n"
+        )
+    return lines
+
+
+SECTIONS = {"policy": decisions, "scan": scans, "load": loads, "poisoning": poisonings}
+"""Behind the digests, by the file of results that each is made of; one that was not measured is left out."""
+
+
 def main() -> None:
     """Render the page."""
-    (HERE.parent / "docs/performance.md").write_text("".join([*digests(), *decisions()]))
+    made = [section() for name, section in SECTIONS.items() if (HERE / f"results/{name}.json").exists()]
+    text = "".join(line for lines in (digests(), *made) for line in lines)
+    (HERE.parent / "docs/performance.md").write_text(text)
 
 
 if __name__ == "__main__":

@@ -90,7 +90,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     alerts: dict[str, Any] = {}
     """Who is told of violations: see `assay.alerts.settings`."""
     scan: dict[str, Any] = {}
-    """How models are scanned: see `assay.collect.scan.models.settings`."""
+    """How models and data are scanned: see `assay.collect.scan.models.settings`."""
     labels: dict[str, str] = {}
     """Labels that every new statement carries."""
     directory: str = ""

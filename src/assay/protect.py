@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import AssayError, UndecidedError, UsageError
 
 if TYPE_CHECKING:
+    from assay.evidence.trust.interface import Anchor
+    from assay.evidence.verification import Candidate
     from assay.guard.protect.interface import Event
+    from assay.guard.protect.memory import Memory
     from assay.guard.protect.start import Protection
     from assay.load import Loading
-    from assay.targets.interface import Manifest
+    from assay.targets.interface import Manifest, Target
 
 
 def protect(
@@ -60,7 +63,7 @@ def protect(
         except UndecidedError:
             if chosen is Mode.ENFORCE:
                 raise
-        allowed = attested(listed, [os.fspath(folder) for folder in code], list(files))
+        allowed = attested(listed, [os.fspath(folder) for folder in code], list(files), trust_cache=how.trust_cache)
     guard = guard_of(how)
     tell = _recorder(record) if record else start.warn if chosen is Mode.WARN else None
     return start.start(guard, chosen, allowed=allowed, targets=tuple(targets), tell=tell)
@@ -73,30 +76,88 @@ def environment_manifest(reference: str, how: Loading) -> Manifest:
     """
     from datetime import UTC, datetime
 
+    import msgspec
+
     from assay.api.anchors import anchors
     from assay.api.gathering import Gathered
     from assay.config import load as load_config
     from assay.evidence.verification import examine
-    from assay.targets.interface import Options
-    from assay.targets.registry import resolve
+    from assay.guard.protect.memory import remembered
 
     config = how.config if how.config is not None else load_config(None)
     problems = []
-    with resolve(reference, Options()) as thing:
-        expected = anchors(how.trust, config, thing.reference)
-        with Gathered(thing, how.signature, how.directory, config) as evidence:
-            for candidate in sorted(evidence.candidates, key=lambda item: -item.sequence):
-                found = examine(candidate, expected, datetime.now(UTC))
-                claimed = found.claims.manifest if found.claims else None
-                if found.proof and claimed is not None and claimed.sha256 and not candidate.discarded:
-                    return claimed
-                problems.append(found.problem or f"{candidate.source} lists no files")
+    memory = remembered(()) if how.trust_cache else None
+    thing = _named(reference)
+    expected = anchors(how.trust, config, thing.reference)
+    with Gathered(thing, how.signature, how.directory, config, part=True) as evidence:
+        for candidate in sorted(evidence.candidates, key=lambda item: -item.sequence):
+            if candidate.discarded:
+                continue
+            known = _known(candidate, expected, memory) if memory is not None else None
+            if known is not None:
+                return known
+            found = examine(candidate, expected, datetime.now(UTC))
+            claimed = found.claims.manifest if found.claims else None
+            if found.proof and claimed is not None and claimed.sha256:
+                if memory is not None:
+                    memory.entries.write(_entry(candidate), msgspec.msgpack.encode((claimed.names, claimed.sha256)))
+                return claimed
+            problems.append(found.problem or f"{candidate.source} lists no files")
         where = evidence.where
     why = problems[0] if problems else "there is none"
     raise UndecidedError(
         f"no bill of materials of {reference} that an expected signer signed is in {where}: {why}",
         hint="make one with 'assay bom env: -o attest', or protect without imports=True (--no-imports)",
     )
+
+
+def _named(reference: str) -> Target:
+    """An environment by its name alone: listing its files would cost more than checking those that are imported."""
+    from array import array
+
+    from assay.targets.environment import find_environment
+    from assay.targets.interface import Facts, Options
+    from assay.targets.listing import Listing
+    from assay.targets.local import LocalTarget
+    from assay.targets.names import parse
+
+    parsed = parse(reference)
+    if parsed.scheme != "env":
+        raise UsageError(f"{reference} is not an environment", hint="env: is the running one, env:VENV another")
+    prefix = find_environment(parsed.name).prefix
+    return LocalTarget(
+        parsed, os.path.basename(prefix) or "python", Facts(), Listing(prefix, [], array("Q")), Options()
+    )
+
+
+def _known(candidate: Candidate, expected: Sequence[Anchor], memory: Memory) -> Manifest | None:
+    """The files of a statement that was read before; that somebody expected signed it is proved again."""
+    from array import array
+    from datetime import UTC, datetime
+
+    import msgspec
+
+    from assay.errors import DocumentError, SignatureError
+    from assay.targets.interface import Manifest
+
+    data = memory.entries.read(_entry(candidate))
+    if data is None:
+        return None
+    for anchor in expected:
+        try:
+            anchor.prove(candidate.bundle, datetime.now(UTC))
+        except (SignatureError, DocumentError):
+            continue
+        names, digests = msgspec.msgpack.decode(data, type=tuple[list[str], bytes])
+        return Manifest(names, array("Q", bytes(8 * len(names))), digests, b"")
+    return None
+
+
+def _entry(candidate: Candidate) -> str:
+    """What the file list of a statement is remembered by: everything in it that was signed."""
+    import hashlib
+
+    return f"files {hashlib.sha256(candidate.bundle.envelope.pae()).hexdigest()}"
 
 
 def at_startup(mode: str, config: str | None) -> None:
@@ -157,6 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--env", default="env:", metavar="TARGET", help="environment with a bill of materials")
     parser.add_argument("--key", action="append", default=[], metavar="FILE", help="public key that is trusted")
+    parser.add_argument("--trust-cache", action="store_true", help="remember digests and compiled code of modules")
     parser.add_argument("-d", "--directory", metavar="DIR", help="evidence directory")
     parser.add_argument("--config", metavar="FILE", help="configuration instead of ./assay.yaml")
     parser.add_argument("--record", metavar="FILE", help="write what is not vouched for as JSON lines")
@@ -184,6 +246,7 @@ def _run(parsed: argparse.Namespace) -> int:
         directory=parsed.directory,
         config=load_config(parsed.config),
         allow=tuple(parsed.allow),
+        trust_cache=parsed.trust_cache,
     )
     protect(
         parsed.mode,

@@ -67,6 +67,34 @@ def test_only_what_is_needed_is_read_and_it_alone_must_be_right(place: Any) -> N
         assay.load.safetensors(path, how=place.how)
 
 
+def _read() -> int:
+    """Bytes that this process has asked the kernel for."""
+    (line,) = (line for line in Path("/proc/self/io").read_text().splitlines() if line.startswith("rchar:"))
+    return int(line.split()[1])
+
+
+def test_of_a_gigabyte_only_what_is_touched_is_read(place: Any) -> None:
+    each, count = 64 << 20, 16
+    header = {
+        f"layer{i}": {"dtype": "U8", "shape": [each], "data_offsets": [i * each, (i + 1) * each]} for i in range(count)
+    }
+    header["bias"] = {"dtype": "F32", "shape": [2], "data_offsets": [count * each, count * each + 8]}
+    text = json.dumps(header).encode()
+    path = place.root / "m.safetensors"
+    with open(path, "wb") as file:
+        file.write(struct.pack("<Q", len(text)) + text)
+        file.seek(count * each, 1)
+        file.write(struct.pack("<2f", 1, 2))
+    place.sign(path)
+    before = _read()
+    with assay.load.safetensors(path, lazy=True, how=place.how) as found:
+        assert found.get_tensor("bias").tolist() == [1, 2]
+        assert found.verified <= 3 * SEGMENT  # the header's, and the one or two that hold the tensor
+        assert int(found.get_tensor("layer9").sum()) == 0
+        assert found.verified <= 3 * SEGMENT + each + 2 * SEGMENT
+    assert _read() - before < each + 6 * SEGMENT
+
+
 def test_a_change_while_it_is_open_is_noticed(place: Any) -> None:
     path = _write(place)
     with assay.load.safetensors(path, lazy=True, how=place.how) as found:

@@ -20,9 +20,13 @@ import safetensors.torch
 import torch
 from sklearn.linear_model import LogisticRegression
 
+import assay
 import assay.load
+from assay.api.signers import SignWith
+from assay.config import Config
 from assay.errors import AssayError, DocumentError, RejectedError, UndecidedError, UsageError
 from assay.evidence import keys
+from assay.guard.load import pickles
 from assay.load import Loading
 
 
@@ -150,6 +154,69 @@ def test_what_is_not_listed_needs_to_be_allowed_by_name(place: Any) -> None:
             assay.load.pickle(path, allow=[name], how=place.how)
     with pytest.raises(UsageError, match="not the full name"):
         assay.load.pickle(path, allow=["*"], how=place.how)
+
+
+def _looked_through(place: Any, path: Path, **options: Any) -> list[str]:
+    """Files that were scanned on the way of a load."""
+    guard = assay.load.guard_of(replace(place.how, **options))
+    looked: list[str] = []
+
+    def inspect(target: Any, rules: Any) -> Any:
+        looked.extend(target.names)
+        return guard.inspect(target, rules)
+
+    assert pickles.pickle(replace(guard, inspect=inspect), path) == PLAIN
+    return looked
+
+
+def test_a_signed_scan_is_not_made_again(place: Any) -> None:
+    path = place.root / "m.pkl"
+    path.write_bytes(pickle.dumps(PLAIN))
+    place.sign(path)
+
+    def scan(key: Path) -> None:
+        choice = SignWith(key=str(key))
+        made = assay.scan(str(path), output="attest", signer_choice=choice, directory=place.store, config=Config())
+        assert made.exit_code == 0
+
+    assert _looked_through(place, path) == ["m.pkl"]
+    other = keys.generate()
+    (place.root / "other.pem").write_bytes(other.pem(None))
+    scan(place.root / "other.pem")
+    assert _looked_through(place, path) == ["m.pkl"]  # somebody nobody trusts
+    scan(place.root / "key.pem")
+    assert _looked_through(place, path) == []
+    path.write_bytes(pickle.dumps(PLAIN, protocol=3))
+    place.sign(path)
+    assert _looked_through(place, path) == ["m.pkl"]  # other bytes
+
+
+def test_what_an_earlier_load_looked_through(place: Any) -> None:
+    path = place.root / "m.pkl"
+    path.write_bytes(pickle.dumps(PLAIN))
+    place.sign(path)
+    assert _looked_through(place, path) == ["m.pkl"]  # without the cache nothing is remembered
+    assert _looked_through(place, path, trust_cache=True) == ["m.pkl"]
+    assert _looked_through(place, path, trust_cache=True) == []
+    assert _looked_through(place, path) == ["m.pkl"]
+    assert _looked_through(place, path, trust_cache=True, allow=("a.B",)) == ["m.pkl"]  # other rules
+    path.write_bytes(pickle.dumps(place.attack()))
+    place.sign(path)
+    for _ in range(2):
+        with pytest.raises(RejectedError, match="is not loaded"):
+            assay.load.pickle(path, how=place.cached())
+    assert not place.marker.exists()
+
+
+def test_a_signed_scan_that_found_something_helps_nobody(place: Any) -> None:
+    path = place.root / "m.pkl"
+    path.write_bytes(pickle.dumps(place.attack()))
+    place.sign(path)
+    choice = SignWith(key=str(place.root / "key.pem"))
+    assay.scan(str(path), output="attest", signer_choice=choice, directory=place.store, config=Config())
+    with pytest.raises(RejectedError, match="is not loaded"):
+        assay.load.pickle(path, how=place.how)
+    assert not place.marker.exists()
 
 
 def test_torchscript_is_a_program(place: Any) -> None:

@@ -7,8 +7,8 @@ import json
 import os
 import pickle
 import subprocess
-import sys
 import sysconfig
+import time
 import venv
 from pathlib import Path
 from typing import Any
@@ -25,52 +25,7 @@ from assay.cli import protect
 from assay.errors import UsageError
 from assay.guard.protect import pth
 from assay.guard.protect.interface import Mode
-
-SOURCE = str(Path(assay.__file__).parent.parent)
-LIBRARIES = sysconfig.get_paths()["purelib"]
-
-TRY = """
-import json, sys
-results = {}
-def attempt(name, work):
-    try:
-        results[name] = repr(work())
-    except BaseException as error:
-        results[name] = type(error).__name__ + ": " + str(error).splitlines()[0]
-def done():
-    print(json.dumps(results))
-"""
-"""Runs attempts one by one and prints what became of each."""
-
-
-class Process:
-    """A Python that is run under protection."""
-
-    def __init__(self, place: Any, python: str = sys.executable) -> None:
-        self.place = place
-        self.python = python
-        self.environment = os.environ | {"PYTHONPATH": os.pathsep.join([SOURCE, LIBRARIES])}
-
-    def run(self, text: str, *options: str, script: str = "script.py") -> dict[str, str]:
-        done = self.finish(text, *options, script=script)
-        assert done.returncode == 0, done.stderr
-        found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])
-        return found
-
-    def finish(self, text: str, *options: str, script: str = "script.py") -> subprocess.CompletedProcess[str]:
-        folder = self.place.root / "scripts"
-        folder.mkdir(exist_ok=True)
-        (folder / script).write_text(TRY + text)
-        key = str(self.place.root / "key.pub")
-        return subprocess.run(
-            [self.python, "-m", "assay.protect", "--key", key, "-d", self.place.store, *options, folder / script],
-            capture_output=True,
-            text=True,
-            env=self.environment,
-            cwd=self.place.root,
-            timeout=120,
-        )
-
+from guard.processes import LIBRARIES, Process
 
 LOADS = """
 import io, pickle, _pickle
@@ -344,3 +299,29 @@ def test_the_command_writes_and_removes_the_file(place: Any, capsys: pytest.Capt
     assert run("install", "--site", str(site)) == 0
     assert (site / "assay-protect.pth").read_text() == pth.text(Mode.ENFORCE, None)
     assert run("remove", "--site", str(site)) == 0 and not (site / "assay-protect.pth").exists()
+
+
+def test_what_is_remembered_of_modules_changes_no_answer(place: Any, environment: Process) -> None:
+    """Twice with the cache, then with a module changed, and with a changed module whose time stamps were put back."""
+    time.sleep(2.1)  # within two seconds of a change a time stamp proves nothing
+    text = """
+import importlib
+for name in ("inner", "late"):
+    attempt(name, lambda: importlib.import_module("honest." + name).value)
+done()
+"""
+    options = ("--trust-cache", "--code", LIBRARIES)
+    for _ in range(2):
+        assert environment.run(text, *options) == {"inner": "42", "late": "43"}
+    kept = list(Path(os.environ["XDG_CACHE_HOME"]).rglob("guard/*"))
+    assert len(kept) >= 4  # digests, the list of files, and the code of three modules
+    source = place.site / "honest" / "late.py"
+    before = source.stat()
+    source.write_text("value = 44\n")
+    os.utime(source, ns=(before.st_atime_ns, before.st_mtime_ns))
+    found = environment.run(text, *options)
+    assert found["inner"] == "42" and "bytes are not the attested ones" in found["late"]
+    source.write_text("value = 43\n")
+    for path in kept:  # a cache that somebody else wrote is no cache
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+    assert environment.run(text, *options) == {"inner": "42", "late": "43"}

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from assay.api.deciding import decide as decide
     from assay.api.describing import bom as bom
     from assay.api.keeping import open_store as open_store
+    from assay.api.poisoning import examine as examine
     from assay.api.reporting import report as report
     from assay.api.scanning import scan as scan
     from assay.api.signing import sign as sign
@@ -23,6 +24,7 @@ _HOME = {
     "attest": "attesting",
     "bom": "describing",
     "decide": "deciding",
+    "examine": "poisoning",
     "open_store": "keeping",
     "report": "reporting",
     "scan": "scanning",
@@ -30,7 +32,7 @@ _HOME = {
     "verify": "verifying",
 }
 
-__all__ = ["attest", "bom", "decide", "open_store", "report", "scan", "sign", "verify"]
+__all__ = ["attest", "bom", "decide", "examine", "open_store", "report", "scan", "sign", "verify"]
 
 
 def __getattr__(name: str) -> Any:

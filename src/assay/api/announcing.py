@@ -18,19 +18,26 @@ def announce(decision: Decision, config: Config) -> Sequence[str]:
 
     A file that was merely found in the target names nobody: a downloaded model must not choose who hears of it.
     """
-    from assay import alerts
-    from assay.alerts import settings
-
     scheme, _, name = decision.target.partition(":")
     if scheme in ("dir", "file", "git", "oci") and os.path.exists(name := name.rpartition("@")[0] or name):
         real = os.path.realpath(name)
         if config.grants_itself(real if os.path.isdir(real) else os.path.dirname(real)):
             return [f"nobody is told: the assay.yaml in {config.directory!r} lies inside the target"]
+    return tell(scope(decision), findings(decision), config)
+
+
+def tell(about: str, found: Sequence[Finding], config: Config) -> Sequence[str]:
+    """Say to the sinks of `assay.yaml` that ``found`` is all there is in the scope ``about``; the sentences that the
+    user should see. Never raises and never waits.
+    """
+    from assay import alerts
+    from assay.alerts import settings
+
     try:
         chosen = settings.parse(config.alerts, os.path.join(config.directory, "assay.yaml"))
     except AssayError as error:
         return [f"nobody is told: {error.message}"]
-    return alerts.report(scope(decision), findings(decision), chosen, datetime.now(UTC)).warnings
+    return alerts.report(about, found, chosen, datetime.now(UTC)).warnings
 
 
 def scope(decision: Decision) -> str:

@@ -15,14 +15,14 @@ from assay.config import Config, load
 from assay.errors import UndecidedError, UsageError
 from assay.evidence.trust.interface import Anchor
 from assay.evidence.trust.key import KeyAnchor
-from assay.evidence.verification import Reader
+from assay.evidence.verification import OpenTarget, Reader
 from assay.policy import evaluation
 from assay.policy.case import Case
 from assay.policy.evaluation.evaluate import EngineFor
 from assay.policy.model import TRUSTED, CertificateSigner, IdentitySigner, KeySigner, Policy, Signer
 from assay.policy.rego.interface import Engine
 from assay.policy.verdict import Decision
-from assay.targets.interface import Options, Target
+from assay.targets.interface import Options, Reference, Target
 from assay.targets.names import parse
 from assay.targets.registry import resolve
 
@@ -67,7 +67,7 @@ def decide(
     how = how or Deciding()
     config = config if config is not None else load(config_path)
     now = now or datetime.now(UTC)
-    _refuse_own_words(target, config)  # before the policy is read: it might be the target's own
+    refuse_own_words(parse(target), config)  # before the policy is read: it might be the target's own
     if isinstance(policy, Policy):
         rules = policy
     else:
@@ -100,25 +100,32 @@ def opened(target: str, how: Deciding, config: Config, now: datetime) -> Iterato
     """A target, read as `decide` reads it. Raises `AssayError`."""
     if how.options.paths:
         raise UsageError("a policy is about the whole target: --path cannot be combined with it")
-    _refuse_own_words(target, config)
+    refuse_own_words(parse(target), config)
 
     def open_target(paths: tuple[str, ...], default_ignores: bool) -> Target:
         return resolve(target, replace(how.options, paths=paths, default_ignores=default_ignores))
 
-    with resolve(target, how.options) as thing, Gathered(thing, how.signature, how.directory, config) as gathered:
+    with resolve(target, how.options) as thing, prepared(thing, open_target, how, config, now) as place:
+        yield place
+
+
+@contextlib.contextmanager
+def prepared(thing: Target, open_target: OpenTarget, how: Deciding, config: Config, now: datetime) -> Iterator[Opened]:
+    """A resolved target with its evidence, all of which is read through ``thing`` and ``open_target``."""
+    with Gathered(thing, how.signature, how.directory, config) as gathered:
         reader = Reader(open_target, thing, (), sha256=True, signatures=gathered.signatures)
         with contextlib.closing(reader), contextlib.ExitStack() as stack:
             circumstances = Circumstances(how.gate, how.kind, how.labels)
             yield Opened(thing, reader, gathered, engines(stack, how.engine), now, circumstances)
 
 
-def _refuse_own_words(target: str, config: Config) -> None:
+def refuse_own_words(reference: Reference, config: Config) -> None:
     """Stops: a target whose own assay.yaml, merely found, chooses the policy, whom to trust, or which evidence is seen.
 
     That holds with a policy named, too: its identities would be checked with the file's trust root, and the newest
     evidence looked for in the file's store.
     """
-    place = folder(parse(target))
+    place = folder(reference)
     if place is not None and config.grants_itself(place):
         raise UsageError(
             f"the assay.yaml in {config.directory!r} lies inside the target and could decide about it",

@@ -6,18 +6,17 @@ decision as `verify` and `decide` make about a name.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from assay.api.anchors import TrustIn, anchors, folder
+from assay import __version__
+from assay.api.anchors import TrustIn, anchors
 from assay.api.gathering import Gathered
-from assay.api.verifying import selected
+from assay.api.verifying import held_against
 from assay.config import Config
-from assay.errors import DocumentError, UsageError
-from assay.evidence.decision import decide
+from assay.errors import DocumentError
 from assay.evidence.trust.interface import Anchor
-from assay.evidence.verification import Findings, OpenTarget, Reader, examine
+from assay.evidence.verification import Findings, OpenTarget, examine
 from assay.guard.load.interface import Judge, Judgement
 from assay.targets.interface import DIGEST, Target
 
@@ -78,49 +77,41 @@ class Evidence:
         config = self._config
         expected = anchors(self._trust, config, target.reference)
         with Gathered(target, self._signature, self._directory, config, part=bool(paths)) as evidence:
-            reader = Reader(again, target, paths, sha256=config.require_sha256, signatures=evidence.signatures)
-            with contextlib.closing(reader):
-                keep = selected(paths)
-                found = decide(reader, evidence.candidates, expected, now, keep=keep, lookup=evidence.lookup)
-                scanned = self._scanned(found, expected, evidence, now, rules)
+            found = held_against(evidence, expected, target, again, paths, sha256=config.require_sha256, now=now)
+            scanned = self._scanned(found, expected, evidence, now, rules)
         return Judgement(found.verdict, found.reason, scanned)
 
     def _decided(self, target: Target, again: OpenTarget, now: datetime) -> Judgement:
-        from assay.api.cases import Circumstances, build
-        from assay.api.deciding import engines, expected
+        from assay.api.deciding import Deciding, expected, prepared, refuse_own_words
         from assay.api.policies import read_policy
         from assay.policy import evaluation
 
         config = self._config
-        place = folder(target.reference)
-        if place is not None and config.grants_itself(place):
-            raise UsageError(
-                f"the assay.yaml in {config.directory!r} lies inside the target and could decide about it",
-                hint="run from another folder, or name the file if it is yours",
-            )
+        refuse_own_words(target.reference, config)
         policy = read_policy(self._policy, config, None, directory=self._directory, now=now)
-        members = expected(policy, self._trust, config, target)
-        with Gathered(target, self._signature, self._directory, config) as gathered:
-            reader = Reader(again, target, (), sha256=True, signatures=gathered.signatures)
-            with contextlib.closing(reader), contextlib.ExitStack() as stack:
-                case = build(policy, reader, gathered, members, now, Circumstances("load", "model"))
-                decision = evaluation.evaluate(policy, case, engines(stack, "auto"))
+        how = Deciding(self._trust, self._signature, self._directory, gate="load", kind="model")
+        with prepared(target, again, how, config, now) as place:
+            case = place.case(policy, expected(policy, self._trust, config, target))
+            decision = evaluation.evaluate(policy, case, place.engine_for)
         worst = next((result.reason for result in decision.results if not result.effective.accepts), "")
         reason = worst or f"the policy {decision.policy.name} accepts it"
         return Judgement(_VERDICT[decision.exit_code], reason)
 
     def _scanned(
         self, found: Findings, expected: Sequence[Anchor], evidence: Gathered, now: datetime, rules: str
-    ) -> Mapping[str, bytes]:
-        """Files that an expected signer's scan, by the same rules, found safe; by name with their SHA-256."""
+    ) -> frozenset[str]:
+        """Names of the files, as they were just accepted, that an expected signer's scan by the same rules found safe.
+
+        The bytes were held against a signed list, which has their SHA-256: the scan must be about the same.
+        """
         if found.verdict != "accepted":
-            return {}
+            return frozenset()
         from assay.evidence.predicates import scan
 
         first = found.attestations[0]
         manifest = first.claims.manifest if first.claims else None
         if manifest is None or not manifest.sha256:
-            return {}
+            return frozenset()
         contents = manifest.contents().hex()
         safe: dict[str, bytes] = {}
         for candidate in evidence.about(contents, lambda kind: kind == scan.PREDICATE_TYPE):
@@ -130,7 +121,7 @@ class Evidence:
             if contents not in (subject.strong.get("sha256") for subject in examined.statement.subjects):
                 continue
             safe.update(_safe_files(examined.statement.predicate, rules))
-        return safe
+        return frozenset(item.name for item in manifest if item.sha256 and safe.get(item.name) == item.sha256)
 
 
 def _safe_files(predicate: Mapping[str, object], rules: str) -> Mapping[str, bytes]:
@@ -140,7 +131,8 @@ def _safe_files(predicate: Mapping[str, object], rules: str) -> Mapping[str, byt
         document: scan.Scan = read(scan.PREDICATE_TYPE, predicate)
     except DocumentError:
         return {}
-    if document.kind != "models" or (document.scanner.rules or {}).get("sha256") != rules:
+    scanner = document.scanner
+    if document.kind != "models" or (scanner.version, (scanner.rules or {}).get("sha256")) != (__version__, rules):
         return {}
     return {
         item.path: bytes.fromhex(item.digest["sha256"])

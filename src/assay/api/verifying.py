@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +13,8 @@ from assay.api.gathering import Gathered
 from assay.config import Config, load
 from assay.errors import UsageError
 from assay.evidence.decision import decide, doubted
-from assay.evidence.verification import Attestation, Findings, Reader
+from assay.evidence.trust.interface import Anchor
+from assay.evidence.verification import Attestation, Findings, OpenTarget, Reader
 from assay.targets.interface import Options, Target
 from assay.targets.registry import resolve
 
@@ -135,18 +136,16 @@ def verify(
 
                 findings = decide_range(thing, evidence.candidates, expected, now, byte_range)
             else:
-                reader = Reader(
-                    open_target,
+                findings = held_against(
+                    evidence,
+                    expected,
                     thing,
+                    open_target,
                     options.paths,
                     sha256=require_sha256 or config.require_sha256,
-                    signatures=evidence.signatures,
+                    now=now,
+                    strict=strict,
                 )
-                keep = selected(options.paths)
-                with contextlib.closing(reader):
-                    findings = decide(
-                        reader, evidence.candidates, expected, now, keep=keep, strict=strict, lookup=evidence.lookup
-                    )
         if evidence.problems:
             findings = doubted(findings, evidence.problems, strict=strict)
         cached = getattr(thing, "from_cache", None) if options.trust_cache else None
@@ -156,6 +155,31 @@ def verify(
             evidence.where,
             getattr(thing, "reread", None) if cached is not None else None,
             cached,
+        )
+
+
+def held_against(
+    evidence: Gathered,
+    expected: Sequence[Anchor],
+    thing: Target,
+    open_target: OpenTarget,
+    paths: tuple[str, ...],
+    *,
+    sha256: bool,
+    now: datetime,
+    strict: bool = False,
+) -> Findings:
+    """A target, or the part of it that ``paths`` name, against what expected signers said of it."""
+    reader = Reader(open_target, thing, paths, sha256=sha256, signatures=evidence.signatures)
+    with contextlib.closing(reader):
+        return decide(
+            reader,
+            evidence.candidates,
+            expected,
+            now,
+            keep=selected(paths),
+            strict=strict,
+            lookup=evidence.lookup,
         )
 
 

@@ -13,6 +13,7 @@ EXTRAS = {
     "keyless": ("sigstore", "Sigstore keyless signing and verification (--keyless, --identity)"),
     "hub": ("huggingface_hub", "hf: targets"),
     "data": ("pyarrow", "schema and rows of Parquet and Arrow files in bills of materials"),
+    "archives": ("zstandard", "what Zstandard and LZ4 have compressed, in scans"),
     "keras": ("h5py", "tensors of Keras and HDF5 files in bills of materials"),
 }
 """Extra to (module, what it is for)."""

@@ -1,11 +1,11 @@
-"""`assay scan TARGET`, `assay scan baseline TARGET`, `assay scan allow LIBRARY`."""
+"""`assay scan TARGET`, `assay scan --poisoning DATASET`, `assay scan baseline TARGET`, `assay scan allow LIBRARY`."""
 
 from __future__ import annotations
 
 import argparse
 from datetime import UTC, datetime, timedelta
 
-from assay.cli import flags, printing
+from assay.cli import flags, printing, scan_poisoning
 from assay.errors import UsageError
 
 FORMATS = ("table", "json", "sarif", "statement", "attest")
@@ -15,6 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
     parser.usage = (
         "assay scan [options] TARGET\n"
+        "       assay scan --poisoning [options] DATASET\n"
         "       assay scan baseline TARGET -O FILE --until DATE --reason TEXT\n"
         "       assay scan allow LIBRARY [-O FILE]"
     )
@@ -35,7 +36,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="WHAT",
-        help="unknown (default), code, unreadable or malicious, each with all that is worse; findings:SEVERITY",
+        help="unknown (default), code, unreadable or malicious, each with all that is worse; findings:SEVERITY "
+        "(default for --poisoning: findings:medium)",
     )
     group.add_argument("--baseline", metavar="FILE", help="signed findings that somebody accepts")
     group.add_argument(
@@ -51,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("for 'scan baseline'")
     group.add_argument("--until", metavar="DATE", help="end of the acceptance: 2026-12-31, or 90d from now")
     group.add_argument("--reason", metavar="TEXT", help="why the findings are acceptable")
+    scan_poisoning.configure(parser)
     flags.making(parser, run)
 
 
@@ -60,19 +63,25 @@ def run(parsed: argparse.Namespace) -> int:
         others = {"baseline": _baseline, "allow": _allow}
         if parsed.target not in others:
             raise UsageError(f"{parsed.name!r} is one target too many", hint="scan one target at a time")
+        if parsed.poisoning:
+            raise UsageError(f"'assay scan {parsed.target}' is not for data sets: leave out --poisoning")
+        scan_poisoning.refuse_without(parsed)
         return others[parsed.target](parsed)
     if parsed.until or parsed.reason:
         raise UsageError("--until and --reason are for 'assay scan baseline TARGET'")
-    return _scan(parsed)
-
-
-def _scan(parsed: argparse.Namespace) -> int:
-    from assay.api.scanning import scan
-    from assay.cli import scan_table
-
     output = "json" if parsed.json and parsed.output == "table" else parsed.output
     if parsed.output_file and output == "table":
         output = "json"
+    if parsed.poisoning:
+        return scan_poisoning.run(parsed, output)
+    scan_poisoning.refuse_without(parsed)
+    return _scan(parsed, output)
+
+
+def _scan(parsed: argparse.Namespace, output: str) -> int:
+    from assay.api.scanning import scan
+    from assay.cli import scan_table
+
     made = scan(
         parsed.target,
         output=output,

@@ -43,6 +43,7 @@ KNOWN: dict[str, tuple[str, str]] = {
     "https://assay.dev/evaluation/v0.1": ("generic", "Evaluation"),
     "https://assay.dev/generic/v0.1": ("generic", "Generic"),
     "https://assay.dev/monitoring/v0.1": ("monitoring", "Monitoring"),
+    "https://assay.dev/profile/v0.1": ("profile", "ProfileState"),
     "https://assay.dev/scan/v0.1": ("scan", "Scan"),
     "https://assay.dev/scan-baseline/v0.1": ("scan_baseline", "ScanBaseline"),
     "https://assay.dev/verdict/v0.1": ("verdict", "Verdict"),

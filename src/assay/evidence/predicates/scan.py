@@ -113,6 +113,67 @@ class Skipped(Predicate, frozen=True, kw_only=True):
     """Why not."""
 
 
+class EarlierVersion(Predicate, frozen=True, kw_only=True):
+    """A version of the data set that the rows were compared with."""
+
+    name: Text
+    """What it is called."""
+    digest: DigestSet
+    """Of its contents."""
+    rows: Count
+    """Its rows."""
+
+    def check(self) -> None:
+        """The digest has its form."""
+        check_digests(self.digest, "digest")
+
+
+class Poisoning(Predicate, frozen=True, kw_only=True):
+    """What a scan for poisoning looked at and counted. Rows themselves are never in it."""
+
+    method: Count
+    """Number of the method: two scans with the same one and the same settings are comparable."""
+    rows: Count
+    """Rows of the data set."""
+    analysed: Count
+    """Rows that were analysed."""
+    suspected: Count
+    """Rows that somebody should look at."""
+    reasons: dict[Text, Count] = field(default_factory=dict)
+    """Kind of reason to rows that have it."""
+    groups: dict[Text, Count] = field(default_factory=dict)
+    """Kind of finding to rows that are in one."""
+    label: str | None = None
+    """Column that the labels were taken from; absent where none was."""
+    source: str | None = None
+    """Column that says who contributed a row."""
+    columns: dict[str, Text] = field(default_factory=dict)
+    """Column to what it was taken for; absent columns were left out for their number."""
+    labels: dict[str, Count] = field(default_factory=dict)
+    """Label to analysed rows."""
+    sample: Count
+    """Most rows that would have been analysed."""
+    seed: int
+    """Of every random step."""
+    embeddings: DigestSet | None = None
+    """Of the file with each row's embedding."""
+    since: list[EarlierVersion] = field(default_factory=list)
+    """Earlier versions, each of which was attested by somebody whom the scanning side trusts."""
+    new: Count | None = None
+    """Analysed rows that no earlier version has."""
+    relabelled: Count | None = None
+    """Analysed rows that earlier versions have with other labels only."""
+
+    def check(self) -> None:
+        """The counts fit together."""
+        if not self.suspected <= self.analysed <= self.rows:
+            raise ValueError("suspected, analysed and rows are not in this order")
+        if self.embeddings is not None:
+            check_digests(self.embeddings, "embeddings")
+        if bool(self.since) != (self.new is not None) or bool(self.since) != (self.relabelled is not None):
+            raise ValueError("new and relabelled are counts beside the versions in since")
+
+
 class Scan(Predicate, frozen=True, kw_only=True):
     """The predicate."""
 
@@ -134,11 +195,15 @@ class Scan(Predicate, frozen=True, kw_only=True):
     """How many findings of each severity there are; absent severities have none."""
     skipped: list[Skipped] = field(default_factory=list)
     """Files that were not scanned."""
+    poisoning: Poisoning | None = None
+    """For a scan of that kind: which rows it looked at, and how."""
 
     def check(self) -> None:
         """The verdict and the counts are no better than the files."""
         if self.finished < self.started:
             raise ValueError("finished is before started")
+        if self.poisoning is not None and self.kind != "poisoning":
+            raise ValueError(f"poisoning is there in a scan for {self.kind}")
         if not self.files and not self.skipped:
             raise ValueError("files is empty: a scan that looked at nothing shows nothing")
         paths = [item.path for item in self.files] + [item.path for item in self.skipped]

@@ -7,6 +7,7 @@ gone afterwards; somebody who is this user already needs no model file to do har
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,9 +15,9 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
-from assay.errors import ChangedError, DocumentError, MissingExtraError, MissingLibraryError, RejectedError, TargetError
+from assay.errors import ChangedError, DocumentError, MissingLibraryError, RejectedError, TargetError
 from assay.guard.load.gate import Admitted, admitted, inspected, judged
-from assay.guard.load.held import hand, take_back
+from assay.guard.load.held import Held, hand, take_back
 from assay.guard.load.interface import Guard
 from assay.guard.load.names import Allowing
 from assay.guard.load.pickles import guarded
@@ -35,19 +36,43 @@ class View:
 
 @contextmanager
 def view(thing: HeldTarget, names: Iterable[str]) -> Iterator[View]:
-    """A private folder in which ``names`` lead to the held bytes."""
+    """A private folder in which ``names`` lead to the held bytes.
+
+    HDF5 resolves every link to a file's real name, and held bytes have none: such files are copied into the folder.
+    """
     chosen = list(names)
     with tempfile.TemporaryDirectory(prefix="assay-") as root:
         for name in chosen:
             place = os.path.join(root, name)
             os.makedirs(os.path.dirname(place), mode=0o700, exist_ok=True)
-            # By the process and not by "self": libraries may open files from processes of their own.
-            os.symlink(thing.held(name).path.replace("self", str(os.getpid()), 1), place)
+            held = thing.held(name)
+            if _is_hdf5(held):
+                _write(held, place)
+            else:
+                # By the process and not by "self": libraries may open files from processes of their own.
+                os.symlink(held.path.replace("self", str(os.getpid()), 1), place)
         hand(root)
         try:
             yield View(root, chosen)
         finally:
             take_back(root)
+
+
+def _is_hdf5(held: Held) -> bool:
+    """By the signature at one of the offsets that the format allows: 0, 512, 1024, … (its specification, II.A)."""
+    at = 0
+    with held.open() as file:
+        while at < held.size:
+            file.seek(at)
+            if file.read(8) == b"\x89HDF\r\n\x1a\n":
+                return True
+            at = at * 2 or 512
+    return False
+
+
+def _write(held: Held, place: str) -> None:
+    with held.open() as file, open(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "wb") as out:
+        shutil.copyfileobj(file, out, 1 << 20)
 
 
 @contextmanager
@@ -56,7 +81,14 @@ def admitted_folder(guard: Guard, path: str | os.PathLike[str], allow: Iterable[
     given = os.fspath(path)
     if not os.path.isdir(given):
         raise TargetError(f"{given!r} is not a folder on this machine")
-    with hold(f"dir:{given}", guard.options, lambda names: names) as thing:
+    with admitted_target(guard, f"dir:{given}", allow) as made:
+        yield made
+
+
+@contextmanager
+def admitted_target(guard: Guard, reference: str, allow: Iterable[str] = ()) -> Iterator[View]:
+    """As `admitted_folder`, for a target by its reference: a folder, or a hub repository in the hub's cache."""
+    with hold(reference, guard.options, lambda names: names) as thing:
         judgement = judged(guard, thing)
         thing.copy_all()
         rules = Allowing(guard.rules, [*guard.allow, *allow])
@@ -85,29 +117,25 @@ def transformers(
 ) -> Any:
     """What ``cls.from_pretrained`` returns (`transformers.AutoModel` without one) for a folder or hub repository.
 
-    Code in the repository is never run (``trust_remote_code`` is refused). A repository id is taken from the hub's
-    local cache, downloaded first if need be; ``revision`` should be a full commit id.
+    Code in the repository is never run (``trust_remote_code`` is refused). A repository id is the target ``hf:ID``: all
+    of its files, in the hub's local cache, downloaded first if need be; ``revision`` should be a full commit id.
     """
     if options.pop("trust_remote_code", False):
         raise RejectedError("trust_remote_code runs code that no list allows", hint="install the code as a package")
-    folder = os.fspath(repo_or_path)
-    if not os.path.isdir(folder):
-        folder = snapshot(folder, revision)
     try:
         model = cls if cls is not None else import_module("transformers").AutoModel
     except ImportError:
         raise MissingLibraryError("loading transformers models", "transformers") from None
-    with admitted_folder(guard, folder, allow) as found:
-        return guarded(lambda: model.from_pretrained(found.path, trust_remote_code=False, **options), folder)
+    reference = model_reference(os.fspath(repo_or_path), revision)
+    with admitted_target(guard, reference, allow) as found:
+        return guarded(lambda: model.from_pretrained(found.path, trust_remote_code=False, **options), reference)
 
 
-def snapshot(repository: str, revision: str | None) -> str:
-    """The local folder of a hub repository's files."""
-    try:
-        from huggingface_hub import snapshot_download
-    except ImportError:
-        raise MissingExtraError(f"{repository!r} as a hub repository", "hub") from None
-    return str(guarded(lambda: snapshot_download(repository, revision=revision), repository))
+def model_reference(name: str, revision: str | None = None) -> str:
+    """The target that ``from_pretrained`` means: a folder where there is one, else a repository on the hub."""
+    if os.path.isdir(name):
+        return f"dir:{name}"
+    return f"hf:{name}" + (f"@{revision}" if revision else "")
 
 
 def keras(

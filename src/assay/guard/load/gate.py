@@ -11,8 +11,10 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from assay import __version__
 from assay.collect.scan.models.interface import FileResult, Rules, Tier
 from assay.errors import RejectedError, TargetError, UndecidedError
+from assay.guard.kept import kept
 from assay.guard.load.held import Held
 from assay.guard.load.interface import Guard, Judgement
 from assay.guard.load.names import Allowing
@@ -112,10 +114,13 @@ def located(path: str, target: str | None) -> tuple[str, str | None]:
 def inspected(guard: Guard, rules: Rules, thing: HeldTarget, names: Iterable[str], judgement: Judgement) -> None:
     """Raise `RejectedError` unless loading the held files ``names`` runs nothing but what ``rules`` allow.
 
-    What signed evidence found safe by the same rules, in the same bytes, is not looked through again.
+    What signed evidence found safe by the same rules, in the same bytes, is not looked through again; nor is, where
+    the caller trusts the cache, what an earlier load looked through.
     """
-    known = judgement.scanned
-    left = [name for name in names if name not in known or known[name] != _digest(thing.held(name))]
+    memory = kept("inspected") if thing.trusts_cache else None
+    known = {name: _seen(rules, digest) for name in names if (digest := thing.digest(name)) and memory is not None}
+    done = {name for name, entry in known.items() if memory is not None and memory.read(entry) is not None}
+    left = [name for name in names if name not in judgement.scanned and name not in done]
     results = guard.inspect(thing.only(left), rules) if left else ()
     if sorted(result.path for result in results) != sorted(left):
         raise UndecidedError(f"{thing.reference} was not looked through completely")
@@ -127,10 +132,14 @@ def inspected(guard: Guard, rules: Rules, thing: HeldTarget, names: Iterable[str
             f"{shown(where)} is not loaded: {_told(worst)}",
             hint="nothing of it ran; allow=(...) takes the full names of classes that you know",
         )
+    for name in left if memory is not None else ():
+        if name in known and memory is not None:
+            memory.write(known[name], b"")
 
 
-def _digest(file: Held) -> bytes | None:
-    return file.sha256() if file.copied else None
+def _seen(rules: Rules, digest: bytes) -> str:
+    """What an inspection is remembered by: the bytes, the rules, and the scanner."""
+    return f"{digest.hex()} {rules.digest} {__version__}"
 
 
 def _told(result: FileResult) -> str:

@@ -1,7 +1,8 @@
-"""A file's bytes that nobody can change any more: a sealed copy in memory, or the open file with its identity watched.
+"""A file's bytes that nobody can change any more: a sealed copy in memory, or the open file where the kernel seals it.
 
 The copy is made by reading once, and digests are of the copy and not of the file, so that it does not matter what
-happens to the file meanwhile. A watched file is for the trusted digest cache only, and says so.
+happens to the file meanwhile. A file with fs-verity needs none. A file that is only watched is for the trusted digest
+cache, and says so.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from typing import BinaryIO
 
 from assay.errors import ChangedError, TargetError
+from assay.guard.load import verity
 from assay.targets.digest.engine import usable_cores
 from assay.targets.digest.plan import identity_of
 from assay.targets.interface import SEGMENT
@@ -53,13 +55,24 @@ class Held:
         """Of the open file when it was opened (`targets.digest.plan.identity_of`)."""
         self.size = os.fstat(source.fileno()).st_size
         """Bytes when it was opened."""
+        self.measurement = verity.measure(source.fileno())
+        """The kernel's, for a file with fs-verity: it cannot be changed any more."""
         self._copy: int | None = None
+        self._sha256 = b""
         self._blake3: list[bytes] = []
+        if self.measurement is not None:
+            known = verity.known(self.measurement, self.size)
+            self._sha256, self._blake3 = known.sha256, list(known.blake3)
 
     @property
     def copied(self) -> bool:
         """Whether the bytes are a private copy."""
         return self._copy is not None
+
+    @property
+    def fixed(self) -> bool:
+        """Whether nobody can change the bytes: a private copy, or a file that the kernel keeps as it is."""
+        return self._copy is not None or self.measurement is not None
 
     @property
     def path(self) -> str:
@@ -81,7 +94,7 @@ class Held:
 
         Raises `ChangedError` for a file that shrinks or grows meanwhile.
         """
-        if self._copy is not None:
+        if self.fixed:
             return
         descriptor = _anonymous(self.name)
         try:
@@ -126,12 +139,15 @@ class Held:
             done += count
 
     def sha256(self) -> bytes:
-        """SHA-256 of the copy."""
-        with self.view() as view:
-            return hashlib.sha256(view).digest()
+        """SHA-256 of the fixed bytes."""
+        if not self._sha256:
+            with self.view() as view:
+                self._sha256 = hashlib.sha256(view).digest()
+            self._learn()
+        return self._sha256
 
     def blake3(self) -> tuple[bytes, bytes]:
-        """BLAKE3 of the copy as in `Resource`: of the whole (zeros for several segments), and of its segments."""
+        """Their BLAKE3 as in `Resource`: of the whole (zeros for several segments), and of the segments."""
         if not self._blake3:
             with self.view() as view:
 
@@ -139,21 +155,26 @@ class Held:
                     return _blake3(view[start : start + SEGMENT])
 
                 self._blake3 = _each(one, range(0, self.size or 1, SEGMENT))
+            self._learn()
         return (bytes(32), b"".join(self._blake3)) if len(self._blake3) > 1 else (self._blake3[0], b"")
+
+    def _learn(self) -> None:
+        if self.measurement is not None:
+            verity.learn(self.measurement, self.size, verity.Digests(self._sha256, tuple(self._blake3)))
 
     @contextmanager
     def view(self) -> Iterator[memoryview]:
-        """The copy's bytes, mapped read-only."""
-        assert self._copy is not None
+        """The fixed bytes, mapped read-only."""
+        assert self.fixed
         if not self.size:
             yield memoryview(b"")
             return
-        with mmap.mmap(self._copy, self.size, prot=mmap.PROT_READ) as mapping, memoryview(mapping) as view:
+        with mmap.mmap(self._descriptor, self.size, prot=mmap.PROT_READ) as mapping, memoryview(mapping) as view:
             yield view
 
     def check(self) -> None:
-        """Raise `ChangedError` if a watched file is not as it was when it was opened; a copy cannot change."""
-        if self._copy is None and identity_of(os.fstat(self._source.fileno())) != self.identity:
+        """Raise `ChangedError` if a watched file is not as it was when it was opened; fixed bytes cannot."""
+        if not self.fixed and identity_of(os.fstat(self._source.fileno())) != self.identity:
             raise ChangedError(
                 f"{self.name!r} changed while it was loaded, and what was loaded is discarded",
                 hint="do not trust the digest cache for files that others write",

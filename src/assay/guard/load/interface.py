@@ -5,7 +5,7 @@ The floor above wires them together (`assay.load`); nothing here trusts a file b
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,8 +21,8 @@ class Judgement:
     """``accepted``, ``rejected`` or ``undecided``; only the first lets a file be loaded."""
     reason: str
     """One sentence."""
-    scanned: Mapping[str, bytes] = field(default_factory=dict)
-    """Names of files that signed scan evidence found safe by the very rules in force here, with their SHA-256."""
+    scanned: frozenset[str] = frozenset()
+    """Names of files that signed scan evidence found safe, in these bytes, by the very rules in force here."""
 
 
 OpenTarget = Callable[[tuple[str, ...], bool], Target]

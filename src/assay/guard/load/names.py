@@ -10,7 +10,7 @@ import importlib.machinery
 import sys
 from collections.abc import Iterable
 
-from assay.collect.scan.models.interface import Rules, Tier
+from assay.collect.scan.models.interface import ALLOWED_BY_CALLER, Rules, Tier
 from assay.errors import RejectedError, UsageError
 from assay.targets.names import shown
 
@@ -39,7 +39,7 @@ class Allowing:
         """As `Rules.judge`."""
         tier, rule = self._rules.judge(module, name, use)
         if tier in (Tier.UNKNOWN, Tier.CODE) and f"{module}.{name}" in self._allow:
-            return Tier.SAFE, "allowed-by-caller"
+            return Tier.SAFE, ALLOWED_BY_CALLER
         return tier, rule
 
 

@@ -37,6 +37,7 @@ class HeldTarget:
         self.facts: Facts = inner.facts
         self.names: Sequence[str] = inner.names
         self.single: bool = inner.single
+        self._manifest: Manifest | None = None
         self.trusted = False
         """The digests come from the trusted cache, and the held files are watched instead of copied."""
         if len(self._wanted) > MAX_HELD:
@@ -57,6 +58,18 @@ class HeldTarget:
     def paths(self) -> tuple[str, ...]:
         """Globs that it is limited to."""
         return self._inner.options.paths
+
+    @property
+    def trusts_cache(self) -> bool:
+        """Whether the caller trusts this user's cache."""
+        return self._inner.options.trust_cache
+
+    def digest(self, name: str) -> bytes | None:
+        """What identifies a file's bytes in the last manifest, which was judged; None without one."""
+        if self._manifest is None:
+            return None
+        found = self._manifest[list(self.names).index(name)]
+        return found.segments or found.blake3 or found.sha256
 
     def held(self, name: str) -> Held:
         """A held file."""
@@ -88,9 +101,11 @@ class HeldTarget:
             found = self._trusted(sha256=sha256, blake3=blake3)
             if found is not None:
                 self.trusted = True
+                self._manifest = found
                 return found
         self.trusted = False
-        return self._digested(sha256=sha256, blake3=blake3)
+        self._manifest = self._digested(sha256=sha256, blake3=blake3)
+        return self._manifest
 
     def copy_all(self) -> None:
         """Make copies of all held files now; needed where a library would read a watched file later than the check."""

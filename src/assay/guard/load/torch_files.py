@@ -49,7 +49,7 @@ def _load(library: Any, found: Admitted, map_location: Any, weights_only: bool) 
                     f"{found.where} is a TorchScript archive, a program", hint="export its weights with state_dict()"
                 )
     if zipped:  # by path, PyTorch reads without going through Python
-        mapped = found.file.copied
+        mapped = found.file.fixed
         return library.load(found.file.path, map_location=map_location, mmap=mapped, **_names(found, weights_only))
     with found.file.open() as file:
         return library.load(file, map_location=map_location, mmap=False, **_names(found, weights_only))

@@ -1,6 +1,7 @@
 """Which files a process may run: the attested environment's, by digest; the interpreter's own; the user's.
 
-A module's bytes count, not its name or time stamps. Paths are resolved first, so that a link cannot lend its name.
+A module's bytes count, not its name; its time stamps only where the caller trusts the cache (`memory`). Paths are
+resolved first, so that a link cannot lend its name.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from assay.errors import RejectedError
+from assay.guard.protect.memory import Memory, remembered
 from assay.targets.interface import DIGEST, Manifest
 from assay.targets.names import shown
 
 _INSTALLED = re.compile("/(site|dist)-packages/")
+_BENEATH = re.compile(r"[^/]*/(?:(?:local/)?lib(?:64)?/python3(?:\.\d+)?/(?:site|dist)-packages/)?(.*)", re.DOTALL)
 _LIBRARY = re.compile(r"\.(so|dylib)(\.[0-9.]+)?$|\.so\.")
 
 
@@ -30,7 +33,7 @@ class NotAttestedError(RejectedError, ImportError):
 class Attested:
     """What may be imported. Holds no file open."""
 
-    files: Mapping[str, frozenset[bytes]]
+    files: Mapping[str, tuple[bytes, ...]]
     """Path beneath site-packages to the SHA-256 digests that are attested for it."""
     sites: tuple[str, ...]
     """Resolved folders with installed distributions."""
@@ -40,19 +43,20 @@ class Attested:
     """Resolved folders of the interpreter's own library, taken as given but for what others install into it."""
     single: frozenset[str] = frozenset()
     """Resolved files that are taken as given."""
+    memory: Memory | None = None
+    """Digests of earlier processes, where the caller trusts the cache."""
+    passed: set[str] = field(default_factory=set)
+    """Paths whose code was checked when it was compiled."""
     _companions: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    _folders: dict[str, str] = field(default_factory=dict)
 
-    def check(self, path: str, data: bytes | None = None) -> None:
-        """Raise `NotAttestedError` unless the file ``path`` (or ``data`` as its bytes) may run."""
-        real = os.path.realpath(path)
-        if real in self.single:
+    def check(self, path: str, digest: bytes | None = None) -> None:
+        """Raise `NotAttestedError` unless the file ``path`` (with ``digest`` as that of its bytes) may run."""
+        real = self.resolved(path)
+        if self.taken_as_given(real):
             return
         relative = self._within(real)
         if relative is None:
-            if real.startswith(self.given):
-                return
-            if real.startswith(self.library) and not _INSTALLED.search(real):
-                return
             raise NotAttestedError(
                 f"{shown(real)} is not imported: it lies outside of the attested environment",
                 hint="name the folder of your own code with code=..., or --code DIR",
@@ -63,16 +67,47 @@ class Attested:
                 f"{shown(relative)} is not imported: the attested bill of materials does not list it",
                 hint="if it belongs there, make new evidence: assay bom env: -o attest",
             )
-        if (_digest(real) if data is None else hashlib.sha256(data).digest()) not in wanted:
+        if (self.digest(real) if digest is None else digest) not in wanted:
             raise NotAttestedError(
                 f"{shown(relative)} is not imported: its bytes are not the attested ones",
                 hint="reinstall the package, or make new evidence if the change is yours: assay bom env: -o attest",
             )
 
+    def taken_as_given(self, real: str) -> bool:
+        """Whether a resolved path needs no evidence."""
+        if real in self.single:
+            return True
+        if self._within(real) is not None:
+            return False
+        return real.startswith(self.given) or (real.startswith(self.library) and not _INSTALLED.search(real))
+
+    def resolved(self, path: str) -> str:
+        """`os.path.realpath`, with each folder resolved once: a large package has a thousand modules in few of them.
+
+        A folder that becomes a link later lends its old name to other bytes; these are digested all the same.
+        """
+        folder, name = os.path.split(os.path.abspath(path))
+        if folder not in self._folders:
+            self._folders[folder] = os.path.realpath(folder)
+        full = os.path.join(self._folders[folder], name)
+        return os.path.realpath(full) if os.path.islink(full) else full
+
+    def digest(self, path: str) -> bytes:
+        """SHA-256 of a file, remembered or made."""
+        identity = self.memory.identity(path) if self.memory is not None else None
+        if self.memory is None or identity is None:
+            return _digest(path)
+        known = self.memory.digest(identity)
+        if known is None:
+            known = _digest(path)
+            if self.memory.identity(path) == identity:
+                self.memory.learn(identity, known)
+        return known
+
     def check_library(self, path: str) -> None:
         """`check` for a shared object, and for those of its distribution, which the dynamic linker may load with it."""
         self.check(path)
-        relative = self._within(os.path.realpath(path))
+        relative = self._within(self.resolved(path))
         if relative is None:
             return
         top = relative.partition("/")[0]
@@ -99,18 +134,20 @@ class Attested:
         return None
 
 
-def attested(manifest: Manifest | None, code: Sequence[str] = (), files: Sequence[str] = ()) -> Attested:
+def attested(
+    manifest: Manifest | None, code: Sequence[str] = (), files: Sequence[str] = (), *, trust_cache: bool = False
+) -> Attested:
     """What may be imported: the files of an environment's attested manifest, and what is taken as given.
 
     ``code`` are folders of the user's own code, ``files`` single ones. Without a manifest nothing of site-packages is
-    attested.
+    attested. With ``trust_cache`` digests of unchanged files, and what was compiled from them, are remembered.
     """
-    found: dict[str, set[bytes]] = {}
+    found: dict[str, tuple[bytes, ...]] = {}
     sites = tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in _sites())
     for i, name in enumerate(manifest.names if manifest is not None else ()):
         assert manifest is not None
-        digest = manifest.sha256[i * DIGEST : (i + 1) * DIGEST]
-        found.setdefault(_relative(name), set()).add(digest)
+        relative = _relative(name)
+        found[relative] = (*found.get(relative, ()), manifest.sha256[i * DIGEST : (i + 1) * DIGEST])
     import assay
 
     given = list(code)
@@ -118,11 +155,12 @@ def attested(manifest: Manifest | None, code: Sequence[str] = (), files: Sequenc
     if not os.path.realpath(own).startswith(sites):
         given.append(own)  # a development checkout; installed, it is attested like everything else
     return Attested(
-        {name: frozenset(digests) for name, digests in found.items()},
+        found,
         sites,
         tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in given),
         tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in _library()),
         frozenset(os.path.realpath(path) for path in files),
+        remembered(sites) if trust_cache else None,
     )
 
 
@@ -139,9 +177,8 @@ def _library() -> list[str]:
 
 def _relative(name: str) -> str:
     """From a resource's name in an ``env:`` manifest to the path beneath its site-packages."""
-    rest = name.partition("/")[2]
-    found = re.match(r"(?:local/)?lib(?:64)?/python3(?:\.\d+)?/(?:site|dist)-packages/(.*)", rest, re.DOTALL)
-    return found[1] if found else rest
+    found = _BENEATH.match(name)
+    return found[1] if found else ""
 
 
 def _digest(path: str) -> bytes:

@@ -31,7 +31,6 @@ class Hook:
         self._blocked = blocked
         self._here = threading.local()
         self._names: set[tuple[str, str]] = set()
-        self._codes: set[str] = set()
         self._handlers: dict[str, Callable[..., None]] = {"pickle.find_class": self._name}
         if allowed is not None:
             self._handlers |= {"import": self._extension, "ctypes.dlopen": self._library, "exec": self._code}
@@ -81,15 +80,15 @@ class Hook:
         if not isinstance(code, CodeType):
             return
         path = code.co_filename
-        if path in self._codes or path.startswith("<") or not os.path.isfile(path):
-            return
         assert self._allowed is not None
+        if path in self._allowed.passed or path.startswith("<") or not os.path.isfile(path):
+            return
         try:
             self._allowed.check(path)
         except AssayError as error:
             self._blocked("import", path, error)
         else:
-            self._codes.add(path)
+            self._allowed.passed.add(path)
 
 
 def install(hook: Hook) -> None:

@@ -1,10 +1,11 @@
 """The importer that stands before all others: it lets them find a module, and looks at what they found.
 
-Source is compiled from the bytes that were digested; cached bytecode, which no evidence lists, is never used.
+Source is compiled from the bytes that were digested; the bytecode beside it, which no evidence lists, is never used.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.machinery
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +55,8 @@ class Finder:
         if not spec.has_location or not isinstance(origin, str):
             return  # built in, frozen, a namespace, or made in memory by a module that is itself attested
         if type(loader) is SourceFileLoader:
+            if allowed.taken_as_given(allowed.resolved(origin)):
+                return  # and so is its bytecode
             spec.loader = _Source(spec.name, origin, allowed, self._blocked)
             spec.cached = None
             return
@@ -77,13 +80,34 @@ class _Source(SourceFileLoader):
     def get_code(self, fullname: str) -> CodeType:
         """The code of the attested source."""
         path = self.get_filename(fullname)
-        data = self.get_data(path)
+        memory = self._allowed.memory
+        identity = memory.identity(path) if memory is not None else None
+        digest = memory.digest(identity) if memory is not None and identity is not None else None
+        if memory is None or digest is None:
+            data = self.get_data(path)
+            digest = hashlib.sha256(data).digest()
+            self._check(fullname, path, digest)
+            code: CodeType = self.source_to_code(data, path)
+            if memory is not None and identity is not None and memory.identity(path) == identity:
+                memory.learn(identity, digest)
+                memory.learn_code(path, digest, code)
+            return code
+        self._check(fullname, path, digest)
+        known = memory.code(path, digest)
+        if known is None:
+            data = self.get_data(path)
+            self._check(fullname, path, hashlib.sha256(data).digest())
+            known = self.source_to_code(data, path)
+            memory.learn_code(path, hashlib.sha256(data).digest(), known)
+        return known
+
+    def _check(self, fullname: str, path: str, digest: bytes) -> None:
         try:
-            self._allowed.check(path, data)
+            self._allowed.check(path, digest)
         except AssayError as error:
             self._blocked("import", fullname, error)
-        code: CodeType = self.source_to_code(data, path)
-        return code
+        else:
+            self._allowed.passed.add(path)
 
 
 class _Then:

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from assay.errors import AssayError
+from assay.errors import AssayError, RejectedError
 from assay.guard.load import arrays, folders, pickles, safetensors_files, torch_files
 from assay.guard.load.held import handed
 from assay.guard.load.interface import Guard
 from assay.guard.protect.imports import Blocked
+from assay.targets.names import shown
 
 MARK = "__assay_original__"
 """Attribute of a replacement: what it replaces."""
@@ -46,6 +47,8 @@ class Patches:
             "keras.models": self._keras,
             "keras.saving": self._keras,
             "transformers.modeling_utils": self._transformers,
+            "transformers.dynamic_module_utils": self._brought("get_class_in_module"),
+            "torch.hub": self._brought("_load_local"),
             "huggingface_hub": self._hub,
         }
         """Module name to what is done once it is imported."""
@@ -236,11 +239,10 @@ class Patches:
 
         def from_pretrained(cls: Any, name: Any, *rest: Any, **options: Any) -> Any:
             def verified() -> Any:
-                folder = os.fspath(name)
-                if not os.path.isdir(folder):
-                    folder = folders.snapshot(folder, options.pop("revision", None))
-                with folders.admitted_folder(self._guard, folder) as found:
-                    return bound(cls, found.path, *rest, **options)
+                reference = folders.model_reference(os.fspath(name), options.get("revision"))
+                others = {key: value for key, value in options.items() if key != "revision"}
+                with folders.admitted_target(self._guard, reference) as found:
+                    return bound(cls, found.path, *rest, **others)
 
             return self._or_else(name, verified, lambda: bound(cls, name, *rest, **options))
 
@@ -248,6 +250,23 @@ class Patches:
             made = functools.wraps(bound)(from_pretrained)
             setattr(made, MARK, bound)
             owner.from_pretrained = classmethod(made)
+
+    def _brought(self, name: str) -> Callable[[Any], None]:
+        """A function that imports code out of a model's repository, which no list allows."""
+
+        def make(original: Callable[..., Any]) -> Callable[..., Any]:
+            def imported(*rest: Any, **options: Any) -> Any:
+                what = ", ".join(shown(os.fspath(item)) for item in rest if isinstance(item, (str, os.PathLike)))
+                error = RejectedError(
+                    f"{what} is code that a model repository brings along, and is not run",
+                    hint="install the code as a package, and load the model without trust_remote_code",
+                )
+                self._blocked("load", what, error)
+                return original(*rest, **options)
+
+            return imported
+
+        return lambda module: self._put(module, name, make)
 
 
 def _shown(file: Any) -> str:

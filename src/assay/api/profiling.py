@@ -1,0 +1,356 @@
+"""`profile`: what a step usually does, as a file that somebody signed; learning it, accepting a run, comparing.
+
+A profile beside its signature (``FILE.sigstore.json``) decides what is unusual, so nobody's profile counts but that of
+somebody who is trusted: a changed, unsigned or foreign one stops the run before the step starts.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+from assay.api.signers import SignWith, signer
+from assay.config import Config, load
+from assay.errors import RejectedError, UndecidedError, UsageError
+from assay.files import read_file, write_atomic
+
+if TYPE_CHECKING:
+    from assay.alerts.finding import Finding
+    from assay.collect.profile.interface import Facts, Places
+    from assay.collect.profile.model import Profile
+    from assay.collect.step.interface import Files
+    from assay.collect.trace.interface import Trace
+    from assay.evidence.predicates.profile import ProfileState
+    from assay.evidence.signers.interface import Signer
+    from assay.evidence.trust.interface import Anchor
+    from assay.guard.sandbox.interface import Wanted
+
+SIGNATURE = ".sigstore.json"
+"""Ending of the file beside a profile that holds its signature."""
+
+WAITING = ".waiting"
+"""Ending of the file beside a profile with the run that waits for somebody's acceptance."""
+
+
+@dataclass(frozen=True, slots=True)
+class Profiling:
+    """What a run does with a profile."""
+
+    path: str
+    """The profile's file; it need not be there yet when it is to be learned."""
+    learn: bool = False
+    """Add the run, unless it failed or a finding is severe."""
+    enforce: bool = False
+    """Allow the step only what the profile has learned."""
+    keys: tuple[str, ...] = ()
+    """Public key files of those who may sign it; by default whoever the configuration trusts, else one's own key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A profile whose signature holds."""
+
+    profile: Profile
+    sha256: str
+    """Hex digest of the file."""
+    by: str
+    """Who was proved to have signed it."""
+    state: ProfileState
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What became of one run."""
+
+    findings: Sequence[Finding]
+    """Worst first."""
+    runs: int
+    """How many runs the profile knew."""
+    sha256: str
+    """Hex digest of the profile's file; that of no bytes where there was none."""
+    facts: Facts
+    learned: str
+    """In a sentence, what became of the profile; empty when nothing was to be learned."""
+
+    @property
+    def severe(self) -> bool:
+        """Whether the run fails because of a finding."""
+        from assay.collect.profile.compare import severe
+
+        return bool(severe(self.findings))
+
+
+def open_profile(path: str, *, keys: Sequence[str] = (), config: Config, now: datetime | None = None) -> Opened:
+    """The profile in ``path``, after its signature was proved. Raises `UndecidedError` when nobody signed it or nobody
+    is trusted, `RejectedError` when the signature is of another file or of somebody else.
+    """
+    from assay.collect.profile import document
+    from assay.evidence import documents, predicates
+    from assay.evidence.predicates.profile import PREDICATE_TYPE
+    from assay.evidence.verification import Candidate, examine
+
+    data = read_file(path, document.MAX_BYTES)
+    signature = path + SIGNATURE
+    if not os.path.exists(signature):
+        raise UndecidedError(
+            f"nobody signed the profile {path}",
+            hint=f"read it, then: assay profile accept {path} --by YOU --reason TEXT",
+        )
+    bundles = documents.read_documents(read_file(signature, 1 << 20), signature)
+    found = examine(Candidate(signature, bundles[0]), _anchors(keys, config), now or datetime.now(UTC))
+    if len(bundles) != 1 or found.proof is None or found.statement is None:
+        why = found.problem or f"{signature} holds {len(bundles)} documents instead of one"
+        raise RejectedError(f"the profile {path} does not count: {why}")
+    statement = found.statement
+    if statement.predicate_type != PREDICATE_TYPE:
+        raise RejectedError(f"the profile {path} does not count: {signature} is a statement of another type")
+    digest = sha256(data).hexdigest()
+    if digest not in {subject.digest.get("sha256") for subject in statement.subjects}:
+        raise RejectedError(
+            f"the profile {path} was changed after it was signed",
+            hint=f"look at the change; if it is right: assay profile accept {path} --by YOU --reason TEXT",
+        )
+    state: ProfileState = predicates.read(PREDICATE_TYPE, dict(statement.predicate))
+    return Opened(document.load(data, path), digest, str(found.proof), state)
+
+
+def save_profile(path: str, profile: Profile, state: ProfileState, secret: Signer) -> str:
+    """Write a profile and its signature; the file's digest (hex). Between the two files the profile does not count."""
+    from assay.collect.profile import document
+
+    return sign_file(path, document.dump(profile), state, secret)
+
+
+def sign_file(path: str, data: bytes, state: ProfileState, secret: Signer) -> str:
+    """Write ``data`` and a signature that says ``state`` about it."""
+    from assay.evidence import predicates
+    from assay.evidence.predicates.profile import PREDICATE_TYPE
+    from assay.evidence.statement import Statement, Subject
+
+    digest = sha256(data).hexdigest()
+    subject = Subject(os.path.basename(path), {"sha256": digest})
+    bundle = secret.sign(Statement((subject,), PREDICATE_TYPE, predicates.builtins(state)).dump())
+    write_atomic(path, data)
+    write_atomic(path + SIGNATURE, bundle.raw)
+    return digest
+
+
+def begin(
+    wish: Profiling, *, step: str, labels: dict[str, str], wanted: Wanted, config: Config
+) -> tuple[Profile, str | None]:
+    """The profile to hold a run against, and its file's digest; a new one, without a digest, where there is none and
+    one is to be learned. Raises `AssayError` for one of another step, and when it may not count.
+    """
+    from assay.collect.profile.model import Profile, seeded
+
+    pipeline, image = labels.get("pipeline", ""), labels.get("image", "")
+    if not os.path.exists(wish.path) and wish.learn and not wish.enforce:
+        network = None if wanted.network is None else [str(item) for item in wanted.network]
+        return seeded(Profile(step, pipeline, image), network, len(wanted.read), len(wanted.write)), None
+    opened = open_profile(wish.path, keys=wish.keys, config=config)
+    profile = opened.profile
+    if opened.state.action == "waiting":
+        raise UsageError(f"{wish.path} is a run that waits for acceptance, not a profile")
+    for word, mine, its in (
+        ("step", step, profile.step),
+        ("pipeline", pipeline, profile.pipeline),
+        ("image", image, profile.image),
+    ):
+        if mine != its:
+            raise UsageError(
+                f"{wish.path} is the profile of the {word} {its!r}, and this run's is {mine!r}",
+                hint="one profile each: --step NAME, -L pipeline=NAME, -L image=DIGEST say which this is",
+            )
+    return profile, opened.sha256
+
+
+def finish(
+    wish: Profiling,
+    profile: Profile,
+    digest: str | None,
+    trace: Trace,
+    files: Files,
+    wanted: Wanted,
+    secret: Signer,
+    *,
+    succeeded: bool,
+    now: datetime | None = None,
+) -> Compared:
+    """Compare a run with its profile, and learn it where that was asked for and nothing severe was found."""
+    from assay.collect.profile.compare import compare, severe
+    from assay.collect.profile.facts import facts as facts_of
+    from assay.collect.profile.model import as_profile, learn
+    from assay.evidence.predicates.profile import ProfileState
+
+    found = facts_of(trace, places(wanted, files))
+    findings = compare(profile, found)
+    learned = ""
+    moment = (now or datetime.now(UTC)).replace(microsecond=0)
+    previous = {"sha256": digest} if digest else None
+    if severe(findings):
+        alone = as_profile(found, profile)
+        state = ProfileState(
+            step=profile.step,
+            runs=1,
+            action="waiting",
+            made=moment,
+            previous=previous,
+            findings=[item.key for item in severe(findings)][:1000],
+        )
+        save_profile(wish.path + WAITING, alone, state, secret)
+        learned = f"not learned; if all of it is right: assay profile accept {wish.path} --by YOU --reason TEXT"
+    elif wish.learn and not succeeded:
+        learned = "not learned: the step did not succeed"
+    elif wish.learn:
+        made = learn(profile, found)
+        state = ProfileState(
+            step=profile.step,
+            runs=made.runs,
+            action="learned",
+            made=moment,
+            pipeline=profile.pipeline or None,
+            image=profile.image or None,
+            previous=previous,
+        )
+        save_profile(wish.path, made, state, secret)
+        learned = f"learned: {made.runs} runs, {len(made.facts):,} facts in {wish.path}"
+    return Compared(findings, profile.runs, digest or sha256().hexdigest(), found, learned)
+
+
+def places(wanted: Wanted, files: Files) -> Places:
+    """Where the files of a run lie, and which digests they have."""
+    from assay.collect.profile.interface import Places
+    from assay.guard.sandbox import paths
+
+    digests = {item.path: item.sha256 for item in files.materials if item.sha256 is not None}
+    home = os.path.realpath(os.path.expanduser("~"))
+    return Places(
+        os.path.realpath(wanted.directory),
+        tuple(wanted.read),
+        tuple(wanted.write),
+        tuple(wanted.installation),
+        wanted.temporary,
+        "" if home == "/" else home,
+        paths.sensitive(wanted),
+        frozenset(_streams()),
+        digests.get,
+    )
+
+
+def _streams() -> list[str]:
+    """The files that our standard streams go to: the step writes there what it prints."""
+    found = []
+    for number in range(3):
+        try:
+            found.append(os.readlink(f"/proc/self/fd/{number}"))
+        except OSError:
+            continue
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Acceptance:
+    """What `accept` made."""
+
+    path: str
+    runs: int
+    facts: int
+    findings: Sequence[Finding]
+    """What was accepted; empty when only the file itself was signed."""
+    by: str
+    """Who signed, in words."""
+
+
+def accept(
+    path: str,
+    *,
+    by: str,
+    reason: str,
+    run: str | None = None,
+    keys: Sequence[str] = (),
+    signer_choice: SignWith = SignWith(),  # noqa: B008 - frozen
+    config: Config | None = None,
+    now: datetime | None = None,
+) -> Acceptance:
+    """Learn the run that waits beside a profile (or ``run``, a file) in spite of its findings, and sign the profile.
+    Without a waiting run the file is signed as it is: that is how somebody's own changes are accepted.
+
+    ``by`` is a person's name and ``reason`` why it is right; both are part of what is signed. Raises `AssayError`.
+    """
+    from assay.collect.profile import document
+    from assay.collect.profile.compare import compare
+    from assay.collect.profile.model import Profile, as_facts, learn
+    from assay.evidence.predicates.profile import ProfileState
+
+    config = config if config is not None else load(None)
+    if not by.strip() or not reason.strip():
+        raise UsageError("somebody accepts it, and says why", hint="--by NAME --reason TEXT")
+    secret, signed_by = signer(signer_choice, config)
+    moment = (now or datetime.now(UTC)).replace(microsecond=0)
+    waiting = run if run is not None else path + WAITING
+    findings: list[Finding] = []
+    if run is None and not os.path.exists(waiting):
+        data = read_file(path, document.MAX_BYTES)
+        made, previous = document.load(data, path), sha256(data).hexdigest()
+    else:
+        alone = open_profile(waiting, keys=keys, config=config, now=now).profile
+        if os.path.exists(path):
+            opened = open_profile(path, keys=keys, config=config, now=now)
+            profile, previous = opened.profile, opened.sha256
+        else:
+            profile, previous = Profile(alone.step, alone.pipeline, alone.image), ""
+        if alone.step != profile.step:
+            raise UsageError(f"{waiting} is a run of {alone.step!r}, and {path} is the profile of {profile.step!r}")
+        facts = as_facts(alone)
+        findings = compare(profile, facts)
+        made = learn(profile, facts)
+        data = document.dump(made)
+    state = ProfileState(
+        step=made.step,
+        runs=made.runs,
+        action="accepted",
+        made=moment,
+        pipeline=made.pipeline or None,
+        image=made.image or None,
+        by=by.strip(),
+        reason=reason.strip(),
+        findings=[item.key for item in findings][:1000],
+        previous={"sha256": previous} if previous else None,
+    )
+    sign_file(path, data, state, secret)
+    if os.path.exists(path + WAITING) and waiting == path + WAITING:
+        os.unlink(waiting)
+        os.unlink(waiting + SIGNATURE)
+    return Acceptance(path, made.runs, len(made.facts), findings, signed_by)
+
+
+def difference(path: str, other: str | None, *, keys: Sequence[str] = (), config: Config) -> list[tuple[str, str, str]]:
+    """What ``other`` (by default the waiting run) has beyond or short of the profile in ``path``: (sign, kind, text)
+    with ``+``, ``-``, or ``~`` for other bytes. A single run is not blamed for what it lacks. Both must be signed.
+    """
+    from assay.collect.profile.model import Profile
+
+    other = other if other is not None else path + WAITING
+    if not os.path.exists(other):
+        raise UsageError(f"{other} is not there: no run waits for acceptance", hint="name another profile to compare")
+    before = open_profile(path, keys=keys, config=config).profile if os.path.exists(path) else Profile("")
+    after = open_profile(other, keys=keys, config=config).profile
+    made = [("+", fact) for fact in after.facts if before.known(fact, tried=True) is None]
+    made += [("-", fact) for fact in before.facts if after.runs != 1 and after.known(fact, tried=True) is None]
+    for fact, known in after.facts.items():
+        was = before.known(fact, tried=True)
+        if was is not None and was.sha256 and set(known.sha256) - set(was.sha256):
+            made.append(("~", fact))
+    return [(sign, fact.kind.value, fact.text) for sign, fact in sorted(made, key=lambda item: item[1])]
+
+
+def _anchors(keys: Sequence[str], config: Config) -> list[Anchor]:
+    from assay.api.anchors import TrustIn, anchors_of, anchors_of_keys, named
+
+    if keys:
+        return anchors_of_keys(keys)
+    return [anchor for rule in config.trust for anchor in named(rule, config)] or anchors_of(TrustIn())
