@@ -52,11 +52,12 @@ def run(parsed: argparse.Namespace) -> int:
     rows.append(_key(default_key(), public_path(default_key())))
     rows.append(_digests())
     rows.append(_store(store_path(parsed.directory, config)))
+    rows += _sandbox()
     if parsed.json:
         printing.as_json([{"state": state, "name": name, "text": text} for state, name, text in rows])
     else:
         for state, name, text in rows:
-            printing.line(f"{state:8}{name:16}{text}")
+            printing.line(f"{state:8}{name:18}{text}")
     return 1 if any(state == "broken" for state, _, _ in rows) else 0
 
 
@@ -100,3 +101,11 @@ def _store(path: str) -> tuple[str, str, str]:
             return "ok", "evidence", f"{path} ({store.head().seq} entries)"
     except AssayError as error:
         return "broken", "evidence", error.message
+
+
+def _sandbox() -> list[tuple[str, str, str]]:
+    """What holds and watches the steps of `assay run` here."""
+    from assay.guard.sandbox.describing import describe
+    from assay.guard.sandbox.probe import probe
+
+    return [("ok" if fact.works else "missing", fact.name, fact.text) for fact in describe(probe(everything=True))]

@@ -167,8 +167,8 @@ def accept(parsed: argparse.Namespace) -> int:
     elif not parsed.quiet:
         for item in _worth(made.findings, parsed.verbose):
             printing.line(f"accepted  {item.severity.value:<9} {item.title}: {item.message}")
-        printing.line(f"{printing.place(os.path.abspath(made.path))}: {made.runs} runs, {made.facts:,} facts, signed by "
-                      f"{made.by}")  # fmt: skip
+        place = printing.place(os.path.abspath(made.path))
+        printing.line(f"{place}: {made.runs} runs, {made.facts:,} facts, signed by {made.by}")
     return 0
 
 

@@ -17,6 +17,7 @@ from assay.collect.profile.interface import DIGESTED, Fact, Facts, Kind, Places
 from assay.collect.profile.naming import SYSTEM, Names, bytecode, cache, crowd, pattern, place, printable
 from assay.collect.profile.persisting import persistent
 from assay.collect.profile.reaching import reached
+from assay.collect.trace.hooks import FOLDER
 from assay.collect.trace.interface import FileUse, Trace
 
 NUMBERS = {
@@ -37,6 +38,9 @@ NOTABLE = frozenset(
      "socket", "socketserver", "ssl", "subprocess", "telnetlib", "urllib", "webbrowser", "xmlrpc")
 )  # fmt: skip
 """Modules of the standard library that reach outside of it; of the others nobody learns anything."""
+
+_OWN = f"{FOLDER}/"
+"""Our own audit hook, which is no part of the step."""
 
 _LIBRARY = re.compile(r"\.so(?:\.[\d.]+)?$")
 _SOURCE = re.compile(r"\.(?:py|pyx|pth|sh|bash|r|jl|ipynb|pl|rb|js)$", re.I)
@@ -96,7 +100,7 @@ class _Reader:
                 self._digests[fact] = digest
 
     def _file(self, path: str, use: FileUse) -> None:
-        if path in self._places.own:
+        if path in self._places.own or path.startswith(_OWN):
             return
         real = self._names.real(path)
         name = self._names.symbolic(real)
@@ -170,7 +174,12 @@ class _Reader:
     def _listing(self, name: str) -> None:
         self._listed += 1
         where = place(name)
-        if where in ("$ENV", "$TMPDIR") or f"{name}/".startswith(SYSTEM) or cache(f"{name}/x") is not None:
+        if (
+            name == FOLDER
+            or where in ("$ENV", "$TMPDIR")
+            or f"{name}/".startswith(SYSTEM)
+            or cache(f"{name}/x") is not None
+        ):
             return
         self._add(Kind.LIST, pattern(name) if where in ("$IN", "$CODE", "$OUT") else name)
 

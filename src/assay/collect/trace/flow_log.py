@@ -14,17 +14,37 @@ from collections.abc import Iterator, Mapping
 from assay.collect.trace.interface import Contact, Decision, Trace
 
 _PROTOCOLS = {"tcp": 6, "udp": 17, "icmp": 1, "icmpv6": 58}
+"""Numbers of the Internet Assigned Numbers Authority."""
+
+_REASONS = {
+    "metadata": "it hands out credentials of the cloud",
+    "net:none": "no network was asked for",
+    "net:not-listed": "it is in no destination of the allow-list",
+    "net:loopback": "it is the step's own",
+    "net:listen": "a step may listen on the loopback only",
+    "net:no-datagrams": "only connections (TCP) can be allowed",
+    "rebinding": "a name must not lead into a private network or to this machine",
+    "proxy:malformed": "the proxy could not read it in one way only",
+    "fast-open": "it connects without being judged",
+    "dns": "asked of the monitor, which answers only names of the allow-list",
+    "unix:outside": "it lies in no output of the step",
+    "unix:name-service": "names and users are looked up without other programs",
+    "unix:abstract": "only names that the step listens under may be connected to",
+}
+"""By rule, in words."""
 
 
 def lines(trace: Trace, run: str) -> bytes:
     """One version 2 line for each contact with an address: ``version account-id interface-id srcaddr dstaddr srcport
     dstport protocol packets bytes start end action log-status``. The interface is the run's, the account is unknown.
+    A run without any has one line with NODATA; one whose contacts were too many to list ends with SKIPDATA.
     """
     interface = "eni-" + hashlib.sha256(run.encode()).hexdigest()[:17]
-    made = [_line(item, interface, trace.finished) for item in trace.contacts if _has_address(item)]
-    if not made:
+    made = [_line(item, interface) for item in trace.contacts if _is_flow(item)]
+    skipped = any(gap.name == "too-many-contacts" for gap in trace.gaps)
+    if skipped or not made:
         start, end = trace.started // 10**9, trace.finished // 10**9
-        made = [f"2 - {interface} - - - - - - - {start} {end} - NODATA"]
+        made.append(f"2 - {interface} - - - - - - - {start} {end} - {'SKIPDATA' if skipped else 'NODATA'}")
     return ("\n".join(made) + "\n").encode()
 
 
@@ -36,21 +56,18 @@ def json_lines(trace: Trace, run: str, digests: Mapping[str, str] | None = None)
     return ("\n".join(made) + "\n").encode() if made else b""
 
 
-def _line(item: Contact, interface: str, finished: int) -> str:
-    size = _bytes(item)
-    inbound = item.call == "bind"
-    own, other = (item.source or "-", item.address)
-    ports = (_or_dash(item.source_port), _or_dash(item.port))
-    source, target = ((other, own), ports[::-1]) if inbound else ((own, other), ports)
+def _line(item: Contact, interface: str) -> str:
     fields = (
         "2",
         "-",
         interface,
-        *source,
-        *target,
+        _plain(item.source) or "-",
+        _plain(item.address) or "-",
+        _or_dash(item.source_port),
+        _or_dash(item.port),
         _or_dash(_PROTOCOLS.get(item.transport)),
         "-",
-        _or_dash(size),
+        _or_dash(_bytes(item)),
         str(item.time // 10**9),
         str((item.finished or item.time) // 10**9),
         "REJECT" if item.decision is Decision.DENIED else "ACCEPT",
@@ -80,6 +97,7 @@ def _entries(trace: Trace, run: str, digests: Mapping[str, str]) -> Iterator[dic
             "bytes-received": item.received,
             "action": "REJECT" if item.decision is Decision.DENIED else "ACCEPT",
             "rule": item.rule or None,
+            "reason": _reason(item),
             "errno": item.error,
             "pid": process.pid if process else None,
             "program": program,
@@ -88,12 +106,25 @@ def _entries(trace: Trace, run: str, digests: Mapping[str, str]) -> Iterator[dic
         yield {name: value for name, value in entry.items() if value is not None}
 
 
-def _has_address(item: Contact) -> bool:
+def _is_flow(item: Contact) -> bool:
+    """Whether it has another end. What was only made or bound has none."""
+    return item.call not in ("socket", "bind") and _plain(item.address) is not None
+
+
+def _plain(text: str) -> str | None:
+    """An address without a scope, which the format has no place for; None for what is none."""
     try:
-        ipaddress.ip_address(item.address.partition("%")[0])
+        return str(ipaddress.ip_address(text.partition("%")[0]))
     except ValueError:
-        return False
-    return item.call != "socket"
+        return None
+
+
+def _reason(item: Contact) -> str | None:
+    if item.rule.startswith("socket:"):
+        return "sockets of this kind reach past every allow-list"
+    if item.decision is Decision.MEDIATED and item.rule.startswith("net:"):
+        return _REASONS.get(item.rule, "it is in the allow-list")
+    return _REASONS.get(item.rule)
 
 
 def _bytes(item: Contact) -> int | None:

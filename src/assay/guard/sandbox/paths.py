@@ -87,13 +87,22 @@ def beneath(path: str, folder: str) -> bool:
 
 def around(hidden: Sequence[str], start: str = "/") -> Iterator[str]:
     """The largest folders and files that together are everything beneath ``start`` but ``hidden``."""
-    waiting = [start]
+    leading = {parent for path in hidden for parent in _above(path)}
+    waiting = [] if any(beneath(start, path) for path in hidden) else [start]
+    gone = set(hidden)
     while waiting:
         folder = waiting.pop()
-        if not any(beneath(path, folder) for path in hidden):
+        if folder in leading:
+            base = folder.rstrip("/")
+            waiting += [path for name in _entries(folder) if (path := f"{base}/{name}") not in gone]
+        else:
             yield folder
-        elif folder not in hidden:
-            waiting += [os.path.join(folder, name) for name in _entries(folder)]
+
+
+def _above(path: str) -> Iterator[str]:
+    while path != "/":
+        path = os.path.dirname(path)
+        yield path
 
 
 class Index:

@@ -167,7 +167,17 @@ def secrets(own: Sequence[str] = ()) -> list[str]:
     for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         if os.environ.get(variable):
             named.append(os.path.join(os.environ[variable], "assay"))
-    return sorted({os.path.realpath(path) for path in (*named, *_ANYWHERE, *own)})
+    folders: dict[str, str] = {}
+    return sorted({_real(path, folders) for path in (*named, *_ANYWHERE, *own)})
+
+
+def _real(path: str, folders: dict[str, str]) -> str:
+    """`os.path.realpath`, with the folders' results kept: most of these paths share theirs."""
+    parent, name = os.path.split(path)
+    if parent not in folders:
+        folders[parent] = os.path.realpath(parent)
+    path = os.path.join(folders[parent], name)
+    return os.path.realpath(path) if os.path.islink(path) else path
 
 
 def runs_later(path: str) -> bool:

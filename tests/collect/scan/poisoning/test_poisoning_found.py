@@ -257,7 +257,7 @@ def test_an_embedding_matrix_without_labels(tmp_path):
 
 
 def test_very_wide_vectors_are_folded_and_still_compared(tmp_path, monkeypatch):
-    monkeypatch.setattr("assay.collect.scan.poisoning.features.MAX_CELLS", 100_000)
+    monkeypatch.setattr("assay.collect.scan.poisoning.columns.MAX_CELLS", 100_000)
     x, y = sets.digits()
     y, poison = sets.flipped(y, 0.05)
     wide = np.random.default_rng(0).normal(size=(64, 600))

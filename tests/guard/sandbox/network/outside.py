@@ -17,6 +17,7 @@ from pathlib import Path
 from assay.collect.trace.interface import Launch
 from assay.collect.trace.supervisor import UserNotification
 from assay.guard.sandbox.interface import Isolation, Wanted
+from assay.guard.sandbox.network import holding
 from assay.guard.sandbox.network.destinations import parse
 from assay.guard.sandbox.plan import plan
 from assay.guard.sandbox.probe import probe
@@ -86,9 +87,10 @@ def attacker(folder: Path) -> str:
     return str(folder / "attacker")
 
 
-def step(command, temporary, *, network=(), isolation=Isolation.AUTO, mechanism=None, **places):
+def step(command, temporary, *, network=(), isolation=Isolation.AUTO, mechanism=None, lookup=None, **places):
     """(the trace, what it wrote) of a command behind the walls; ``mechanism``: of `Plan.network`, instead of the best.
-    ``places``: what `probe` is to have found.
+    ``lookup``: whom the monitor asks for names; then there are only the network's walls. ``places``: what `probe` is to
+    have found.
     """
     place = probe()
     place = replace(place, works={**place.works, **{name.replace("_", "-"): why for name, why in places.items()}})
@@ -103,7 +105,11 @@ def step(command, temporary, *, network=(), isolation=Isolation.AUTO, mechanism=
         installation=(sys.prefix, sys.base_prefix),
     )
     planned = plan(wanted, place)
-    walls = put_up(wanted, place, planned if mechanism is None else replace(planned, network=mechanism))
+    if lookup is None:
+        walls = put_up(wanted, place, planned if mechanism is None else replace(planned, network=mechanism))
+    else:
+        kind = {kind.name: kind for kind in (holding.Namespace, holding.Mediation)}[mechanism]
+        walls = kind(lookup).walls(wanted, place)
 
     def to_file() -> None:
         handle = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -13,7 +13,8 @@ import numpy as np
 from assay.collect.scan.models.interface import Severity
 from assay.collect.scan.models.judging import one_line
 from assay.collect.scan.poisoning import contributions, neighbours
-from assay.collect.scan.poisoning.features import Features, Masked, Matrix, Numbers
+from assay.collect.scan.poisoning.columns import Matrix, Numbers
+from assay.collect.scan.poisoning.features import Features, Masked
 from assay.collect.scan.poisoning.interface import Group, Marks, Row
 from assay.collect.scan.poisoning.learning import Judge, confident_errors
 from assay.collect.scan.poisoning.neighbours import Near

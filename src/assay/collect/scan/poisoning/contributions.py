@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.collect.scan.poisoning.features import Numbers
+from assay.collect.scan.poisoning.columns import Numbers
 from assay.collect.scan.poisoning.learning import Judge, surprise
 
 LEAST = 10

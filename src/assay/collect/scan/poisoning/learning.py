@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.collect.scan.poisoning.features import Matrix, Numbers
+from assay.collect.scan.poisoning.columns import Matrix, Numbers
 from assay.collect.scan.poisoning.libraries import library
 
 MAX_TRAINING = 5_000

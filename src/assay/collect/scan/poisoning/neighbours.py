@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.collect.scan.poisoning.features import Features, Matrix, Numbers
+from assay.collect.scan.poisoning.columns import Matrix, Numbers
+from assay.collect.scan.poisoning.features import Features
 from assay.collect.scan.poisoning.libraries import library
 
 NEIGHBOURS = 15

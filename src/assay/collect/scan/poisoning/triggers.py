@@ -15,7 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.collect.scan.models.judging import one_line
-from assay.collect.scan.poisoning.features import Features, Item, Masked, Matrix, Numbers
+from assay.collect.scan.poisoning.columns import Matrix, Numbers
+from assay.collect.scan.poisoning.features import Features, Item, Masked
 from assay.collect.scan.poisoning.learning import Judge, surprise
 
 LEAST = 5
