@@ -8,7 +8,7 @@ a pickle of five bytes, which is what the claims are about. A peer that is not i
 
 assay prints a table, for which it computes no digest of a large file. Writes ``bench/results/scan.json``, at full
 scale only. Peers run as they come, offline, with their telemetry switched off; one that takes more than a minute is
-measured once, and ended where it takes more than `TIMEOUT` or `MEMORY`.
+measured once, and ended where it takes more than `TIMEOUT` or `MEMORY`. What is not measured again keeps its figures.
 """
 
 from __future__ import annotations
@@ -272,11 +272,12 @@ def main() -> None:
         return
     path = Path(__file__).parent / "results" / "scan.json"
     path.parent.mkdir(exist_ok=True)
-    old = json.loads(path.read_text())["rows"] if path.exists() else []
-    rows += [row for row in old if row["set"] not in parsed.sets.split(",")]
-    rows.sort(key=lambda row: list(SETS).index(str(row["set"])))
+    old = json.loads(path.read_text()) if path.exists() else {"rows": [], "peers": {}}
+    new = {(row["set"], row["tool"]) for row in rows}
+    rows += [row for row in old["rows"] if (row["set"], row["tool"]) not in new]
+    rows.sort(key=lambda row: (list(SETS).index(str(row["set"])), ["assay", *PEERS].index(str(row["tool"]))))
     document = {
-        "peers": versions(parsed.peers),
+        "peers": old["peers"] | versions(parsed.peers),
         "cores": len(os.sched_getaffinity(0)),
         "python": sys.version.split()[0],
         "rounds": parsed.rounds,

@@ -255,7 +255,7 @@ def drafts() -> Iterator[Draft]:
                 program(call(name(module, attribute), *arguments), protocol=2),
                 program(obj(name(module, attribute), *arguments), protocol=2 if old else 3),
                 program(call(stack_name(module, attribute), *arguments), protocol=2 if old else 4),
-            )[i % 4],
+            )[3 if "." in attribute else i % 4],  # dotted names are resolved from protocol 4 on only
             cve=cve,
             loader="" if f"{module}.{attribute}" in ELSEWHERE else "pickle",
         )

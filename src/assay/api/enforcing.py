@@ -46,6 +46,7 @@ def enforced(profile: Profile, wanted: Wanted) -> Wanted:
     Raises `UsageError` for a profile that has learned nothing.
     """
     from assay.guard.sandbox.interface import Isolation
+    from assay.guard.sandbox.paths import beneath
 
     found = needs(profile, wanted)
     network = found.network
@@ -57,7 +58,9 @@ def enforced(profile: Profile, wanted: Wanted) -> Wanted:
         network=tuple(sorted(network, key=str)),
         read=tuple(sorted(found.read)),
         write=tuple(sorted(found.write)),
-        execute=tuple(sorted(found.execute)),
+        # What the kernel needs to start the command is allowed in any case, and the packages that it is linked to.
+        execute=tuple(sorted({*wanted.execute, *found.execute})),
+        code=tuple(path for path in wanted.code if not beneath(path, wanted.directory)),
         exact_reads=True,
     )
 

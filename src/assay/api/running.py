@@ -133,7 +133,7 @@ def run(
         held = _held(profile, usual, wanted)
         plan = _planned(step, held)
         started(plan)
-        with _walls(held, plan) as walls:
+        with _walls(step, held, plan) as walls:
             trace = _traced(step, plan, held, walls, environment)
             _tell_refused(trace, walls)
             written = walls.products()
@@ -300,6 +300,8 @@ def _apart(store: str, wanted: Wanted) -> None:
     """The evidence may not lie where the step writes. Raises `UsageError`."""
     real = os.path.realpath(store)
     for folder in wanted.write:
+        if folder == "/":
+            raise UsageError("the whole machine is no output", hint="name the folder that the step writes to")
         if real == folder or real.startswith(folder.rstrip("/") + "/"):
             raise UsageError(
                 f"the evidence in {real} lies in the output {folder}, where the step could change it",
@@ -364,11 +366,11 @@ def _temporary() -> Iterator[str]:
 
 
 @contextmanager
-def _walls(wanted: Wanted, plan: Plan) -> Iterator[Walls]:
+def _walls(step: Step, wanted: Wanted, plan: Plan) -> Iterator[Walls]:
     from assay.guard.sandbox.probe import probe
     from assay.guard.sandbox.walls import put_up
 
-    walls = put_up(wanted, probe(plan.trace), plan)
+    walls = put_up(wanted, probe(step.trace), plan)
     try:
         yield walls
     finally:
@@ -378,9 +380,10 @@ def _walls(wanted: Wanted, plan: Plan) -> Iterator[Walls]:
 def _traced(step: Step, plan: Plan, wanted: Wanted, walls: Walls, environment: Mapping[str, str]) -> Trace:
     from assay.collect.trace.interface import Launch
     from assay.collect.trace.tracers import TRACERS
+    from assay.guard.sandbox import paths
 
     # Strict mode opens the declared inputs itself: there a racing thread cannot lie about what was read.
-    mediate = [os.fsencode(path) for path in wanted.read] if step.isolation == "strict" else []
+    mediate = [os.fsencode(path) for path in paths.inputs(wanted)] if wanted.isolation == "strict" else []
     launch = Launch(
         step.command,
         {**environment, **walls.environment},

@@ -79,9 +79,12 @@ ATTACKS = {
     "rename-away": "os.rename(os.path.join(data, 'part-000.csv'), os.path.join(out, 'taken.csv'))",
     "scan-of-folders": "for i in range(40):\n    os.listdir(os.path.join(os.environ['FOREIGN'], f'd{i}'))",
     "pth": "open(os.path.join(os.environ['SITE'], 'site-packages', 'planted.pth'), 'w').write('')",
-    "passing-pth": "p = os.path.join(os.environ['SITE'], 'site-packages', 'planted.pth')\n"
+    "passing-pth": "p = os.path.join(os.environ['SITE'], 'site-packages', 'passing.pth')\n"
     "os.close(os.open(p, os.O_WRONLY | os.O_CREAT | os.O_EXCL))\nos.unlink(p)",
     "foreign-file": "open(os.path.join(os.environ['FOREIGN'], 'customers.csv')).read()",
+    "planted-bytecode": "p = os.path.join(os.environ['SITE'], 'site-packages', '__pycache__')\n"
+    "os.makedirs(p, exist_ok=True)\n"
+    "open(os.path.join(p, f'other.{sys.implementation.cache_tag}.pyc'), 'wb').write(b'')",
     "git-hook": "open('.git/hooks/pre-commit', 'w').write('true')",
     "changed-input": "open(os.path.join(data, 'part-000.csv'), 'a').write('9')",
     "memory-of-another": "import ctypes\nctypes.CDLL(None).ptrace(0, 0, 0, 0)",

@@ -67,6 +67,7 @@ EXPECTED = {
     "pth": (Kind.PERSISTENCE, Severity.CRITICAL, "AML.T0112"),
     "passing-pth": (Kind.PERSISTENCE, Severity.CRITICAL, "AML.T0112"),
     "foreign-file": (Kind.READ, Severity.HIGH, "AML.T0037"),
+    "planted-bytecode": (Kind.WRITE, Severity.HIGH, "AML.T0010.001"),
     "git-hook": (Kind.PERSISTENCE, Severity.CRITICAL, "AML.T0112"),
     "changed-input": (Kind.WRITE, Severity.HIGH, "AML.T0059"),
     "memory-of-another": (Kind.CALL, Severity.HIGH, "AML.T0105"),

@@ -1,5 +1,6 @@
 """Places in which walls are put up: root's, an ordinary user's, and a container's whose filter refuses namespaces."""
 
+import ctypes
 import json
 import os
 import shutil
@@ -15,7 +16,7 @@ from assay.collect.trace.filters import assemble
 from assay.collect.trace.interface import Launch
 from assay.collect.trace.syscalls import machine
 from assay.collect.trace.tracers import TRACERS
-from assay.guard.sandbox import software
+from assay.guard.sandbox import paths, software
 from assay.guard.sandbox.interface import Isolation, Wanted
 from assay.guard.sandbox.plan import plan
 from assay.guard.sandbox.probe import probe
@@ -62,7 +63,14 @@ class Scene:
         for folder in (".ssh", "labels", "elsewhere", "project/data", "project/out", ".config"):
             (self.home / folder).mkdir(parents=True)
         (self.home / ".local/lib/python3.11/site-packages").mkdir(parents=True)
-        for name in (".ssh/id_rsa", ".bashrc", "labels/test.csv", "elsewhere/signing.pem", "project/data/train.csv"):
+        for name in (
+            ".ssh/id_rsa",
+            ".bashrc",
+            "labels/test.csv",
+            "elsewhere/signing.pem",
+            "project/data/train.csv",
+            "project/data/signing.pem",
+        ):
             (self.home / name).write_text(f"{name}\n")
         (self.root / "attacks.py").rename(self.home / "project" / "attacks.py")
         (self.data / "link").symlink_to(self.home / ".ssh" / "id_rsa")
@@ -86,6 +94,7 @@ class Scene:
             "elsewhere/signing.pem",
             "project/data/train.csv",
             "project/data/link",
+            "project/data/signing.pem",
             "project/attacks.py",
             "agent.sock",
         }
@@ -149,7 +158,7 @@ def _inside(place: str, scene: Scene, command: list[str], wishes: dict) -> dict:
     wanted = Wanted(
         execute=software.programs(command, str(scene.out), os.environ["PATH"]),
         code=software.code(command, str(scene.out), {}),
-        hidden=(str(scene.home / "elsewhere" / "signing.pem"),),
+        hidden=(str(scene.home / "elsewhere" / "signing.pem"), str(scene.data / "signing.pem")),
         installation=installation(command[0]),
         directory=str(scene.out),
         temporary=temporary,
@@ -160,20 +169,29 @@ def _inside(place: str, scene: Scene, command: list[str], wishes: dict) -> dict:
     kept = os.open(scene.home / ".ssh", os.O_RDONLY)  # as a careless caller would leave it open
     os.set_inheritable(kept, True)
     variables = {"PATH": os.environ["PATH"], "HOME": str(scene.home), "TMPDIR": temporary, **walls.environment}
+    mediate = [os.fsencode(path) for path in paths.inputs(wanted)] if wanted.isolation is Isolation.STRICT else []
     agent = socket.socket(socket.AF_UNIX)
     agent.bind(str(scene.home / "agent.sock"))
     agent.listen()
     abstract = socket.socket(socket.AF_UNIX)
     abstract.bind(f"\0assay-test-{os.getppid()}")
     abstract.listen()
+    shared = Path(f"/dev/shm/assay-test-{os.getppid()}")
+    shared.write_text("not the step's")
+    libc = ctypes.CDLL(None, use_errno=True)
+    segment = libc.shmget(os.getppid(), 4096, 0o1600)
+    assert segment >= 0, os.strerror(ctypes.get_errno())
     try:
         trace = TRACERS[chosen.trace].run(
-            Launch(command, variables, str(scene.out), walls.confine, hook=False, seconds=120), walls.arbiter
+            Launch(command, variables, str(scene.out), walls.confine, mediate, hook=False, seconds=120),
+            walls.arbiter,
         )
         products = walls.products()
         walls.settle(True)
     finally:
         walls.close()
+        shared.unlink()
+        libc.shmctl(segment, 0, None)
     return {
         "tier": chosen.tier,
         "files": chosen.files,

@@ -32,9 +32,11 @@ CONTAINER = without("user-namespace", "network-namespace", "mount-namespace", "o
     [
         (FULL, 1, "mounts+landlock", "namespace"),
         (CONTAINER, 2, "landlock", "landlock+mediation"),
+        (without("pidfd-getfd"), 2, "mounts+landlock", "landlock+mediation"),
         (replace(CONTAINER, landlock=3), 2, "landlock", "no-sockets"),
         (replace(CONTAINER, landlock=0), 3, "nothing", "no-sockets"),
         (replace(CONTAINER, works={**CONTAINER.works, "seccomp-unotify": "no"}), 4, "landlock", "nothing"),
+        (without("seccomp-unotify"), 4, "mounts+landlock", "namespace"),
         (Place({"audit-hook": None}), 5, "nothing", "nothing"),
     ],
 )
@@ -49,6 +51,8 @@ def test_an_allow_list_is_not_promised_where_only_all_or_nothing_can_be_held():
     assert plan(Wanted(network=()), place).missing == ()
     assert len(plan(Wanted(network=ALLOWED), place).missing) == 1
     assert plan(Wanted(network=ALLOWED), CONTAINER).missing == ()
+    assert plan(Wanted(network=()), without("seccomp-unotify")).missing == ()
+    assert len(plan(Wanted(network=ALLOWED), without("seccomp-unotify")).missing) == 1
 
 
 def test_without_isolation_everything_is_a_gap_and_nothing_is_missing():
@@ -63,6 +67,7 @@ def test_gaps_name_what_they_are_about():
     assert gaps["truncate"] == ("files",)
     assert gaps["signals"] == ("programs",)
     assert gaps["metadata"] == ("files",)
+    assert gaps["shared-memory"] == ("files",)
     assert gaps["writable-code"] == ("programs",)
     assert plan(Wanted(isolation=Isolation.STRICT), FULL).gaps == ()
     assert [gap.name for gap in plan(Wanted(network=None), FULL).gaps if "network" in gap.about] == ["open-network"]
@@ -76,7 +81,9 @@ def test_outputs_that_hold_what_runs_later_are_a_gap(tmp_path, monkeypatch):
     (tmp_path / "out").mkdir()
 
     def gaps(folder):
-        return [gap.message for gap in plan(Wanted(write=(str(folder),)), FULL).gaps if gap.name == "persistent-outputs"]
+        return [
+            gap.message for gap in plan(Wanted(write=(str(folder),)), FULL).gaps if gap.name == "persistent-outputs"
+        ]
 
     assert ".bashrc" in gaps(tmp_path)[0]
     assert ".git/hooks" in gaps(tmp_path / "project")[0]
@@ -94,7 +101,7 @@ def test_a_named_tracer():
 
 
 def test_the_plan_knows_every_tracer():
-    assert planning.TRACERS == tuple(TRACERS)
+    assert tuple(TRACERS) == planning.TRACERS
 
 
 def test_this_place_is_found_out_and_described():

@@ -199,7 +199,7 @@ class _Reader:
                 self._add(Kind.OUTPUT, crowd(name), real, happened=happened)
             return
         source = bytecode(real)
-        if source is not None and (source in self._sources or not happened):
+        if (source is not None and source in self._sources) or name.endswith("/__pycache__"):
             return  # the interpreter keeps what it has just compiled
         if (held := cache(name)) is not None:
             self._add(Kind.CACHE, held, real, happened=happened)

@@ -31,7 +31,7 @@ class Sampler:
         self._seconds = 0.0
         self._memory = 0
         # Importing it takes longer than starting a small step.
-        self._library = _library() if any(map(os.path.exists, devices)) else None
+        self._library: Any = _library() if any(map(os.path.exists, devices)) else None
         self._thread: threading.Thread | None = None
         if self._library is not None:
             self._thread = threading.Thread(target=self._run, name="nvml", daemon=True)

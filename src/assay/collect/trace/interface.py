@@ -296,6 +296,12 @@ class Arbiter(Protocol):
         """
         ...
 
+    def told(self) -> Sequence[Contact | RareCall]:
+        """What happened beside the calls that it answered (names that were asked for, bytes that a proxy passed on).
+        Asked for once, when the step has ended.
+        """
+        ...
+
 
 class Tracer(Protocol):
     """One mechanism."""

@@ -163,7 +163,7 @@ def read_texts(thread: int, addresses: Sequence[int]) -> list[bytes | None]:
     """What `read_text` would say of each, in one call; all None when one of them cannot be read. At most 256."""
     # None of them goes over the end of a page, so that each can be read to its end or not at all.
     lengths = [min(256, 4096 - address % 4096) for address in addresses]
-    spans = (_Span * len(addresses))(*zip(addresses, lengths, strict=True))
+    spans = (_Span * len(addresses))(*(_Span(*pair) for pair in zip(addresses, lengths, strict=True)))
     _local.length = sum(lengths)
     count = _readv(thread, _local_reference, _one, ctypes.byref(spans), ctypes.c_ulong(len(addresses)), _zero)
     if count != _local.length:

@@ -22,6 +22,7 @@ from assay.collect.trace.gpu import Sampler
 from assay.collect.trace.hooks import environment
 from assay.collect.trace.interface import Answer, Arbiter, FileUse, Launch, Stat, Trace
 from assay.collect.trace.launching import NotHereError, failure_of, start
+from assay.collect.trace.mediating import beneath
 from assay.collect.trace.monitor import GO, Monitor
 from assay.collect.trace.paths import plain
 from assay.collect.trace.recording import opened, stat_of
@@ -104,10 +105,9 @@ class _Supervisor:
         self._listener = -1
         # Opens that take the short way: (number → argument with the path, with the flags), unless the sandbox decides.
         self._short: dict[int, int] = {}
-        if not launch.mediate:
-            for name, at in (("open", 0), ("openat", 1)):
-                if name in here.numbers and not self._monitor.asks(name):
-                    self._short[here.numbers[name]] = at
+        for name, at in (("open", 0), ("openat", 1)):
+            if name in here.numbers and not self._monitor.asks(name):
+                self._short[here.numbers[name]] = at
         self._audit = here.audit
         self._quick: dict[bytes | None, FileUse] = {}
         """Files by the one way in which most opens name them."""
@@ -241,12 +241,16 @@ class _Supervisor:
                         if known.memory is None:
                             monitor.processes.remember(known)
                         return
-                    if path and path[0] == 47 and plain(path) and not world.moved and world.root is None:
+                    if path and self._is_short(path) and not world.moved and world.root is None:
                         self._new(notification[:8], path, flags, known.index)
                         return
             self._attend(notification, path)
 
         return attend
+
+    def _is_short(self, path: bytes) -> bool:
+        """Whether a path means by itself one file, which the kernel opens."""
+        return path[0] == 47 and plain(path) and not beneath(path, self._monitor.world.mediate)
 
     def _new(self, cookie: bytes, path: bytes, flags: int, index: int) -> None:
         """A plain open of a file that was not asked for before."""
@@ -280,7 +284,7 @@ class _Supervisor:
             self._refresh()
             return
         self._send(id, answer)
-        if path and path[0] == 47 and plain(path):
+        if path and self._is_short(path):
             use = monitor.recording.files.get(path)
             if use is not None and not (use.first and use.first.mode & 0o170000 == 0o040000):
                 self._quick[path] = use

@@ -83,10 +83,6 @@ class Calls:
         return {}
 
     def told(self) -> Sequence[Contact | RareCall]:
-        """Nothing but the answers."""
-        return ()
-
-    def told(self) -> Sequence[Contact | RareCall]:
         """Nothing beside what it answered."""
         return ()
 
@@ -148,8 +144,4 @@ class Joined:
 
     def told(self) -> Sequence[Contact | RareCall]:
         """What each of them tells."""
-        return [record for part in self._parts for record in part.told()]
-
-    def told(self) -> Sequence[Contact | RareCall]:
-        """Those of all."""
         return [record for part in self._parts for record in part.told()]

@@ -113,20 +113,6 @@ def handled(version: int) -> Access:
     return known
 
 
-def dropped(rules: Rules, version: int) -> list[str]:
-    """What of ``rules`` ABI ``version`` cannot hold, as words for gaps."""
-    missing = [] if version else ["files"]
-    if version < 3:
-        missing.append("truncate")
-    if version < 4 and (rules.connect is not None or rules.bind is not None):
-        missing.append("tcp")
-    if version < 5:
-        missing.append("device-ioctl")
-    if version < 6 and rules.scoped:
-        missing.append("signals")
-    return missing
-
-
 def restrict(rules: Rules, version: int) -> None:
     """Put the rules on this thread and all that it starts. Raises `OSError` when the kernel refuses: then nothing may
     be started. It sets ``no_new_privs``: setuid programs lose their power from here on.

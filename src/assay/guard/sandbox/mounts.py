@@ -1,4 +1,4 @@
-"""A view of the file system in which everything but the declared outputs is read-only. In the child, in a user namespace.
+"""A view of the file system in which everything but the declared outputs is read-only, for a step in namespaces.
 
 Landlock stops writing; only a mount stops what is no writing to it: permissions, owners, times and attributes of files,
 and mapping as code what the step has written itself. Sources: ``mount_setattr(2)``, ``open_tree(2)`` and
@@ -35,12 +35,13 @@ class _Attributes(ctypes.Structure):
     )
 
 
-def read_only(writable: Sequence[str], *, programs: bool) -> None:
-    """Leave the mount namespace for one of our own, in which only ``writable`` folders can be written to; what is in
-    those can be run as a program or mapped as code only with ``programs``. Raises `OSError`.
+def read_only(writable: Sequence[str], *, memory: str | None = None, programs: bool) -> None:
+    """Leave the mount namespace for one of our own, in which only ``writable`` folders can be written to, and
+    ``memory``, which is empty and the step's alone, as is all shared memory; what is in those can be run as a program
+    or mapped as code only with ``programs``. Raises `OSError`.
     """
     namespaces.new_user()
-    namespaces.unshare(namespaces.NEWNS)
+    namespaces.unshare(namespaces.NEWNS | namespaces.NEWIPC)
     _attributes(_AT_FDCWD, "/", _AT_RECURSIVE, propagation=_PRIVATE)
     folders = [path for path in dict.fromkeys(map(os.path.realpath, writable)) if os.path.isdir(path)]
     kept = [(path, _clone(path)) for path in sorted(folders)]
@@ -49,6 +50,9 @@ def read_only(writable: Sequence[str], *, programs: bool) -> None:
         _attributes(tree, "", _AT_EMPTY_PATH | _AT_RECURSIVE, _NOSUID | _NODEV | (0 if programs else _NOEXEC))
         _call(_MOVE_MOUNT, tree, b"", _AT_FDCWD, os.fsencode(path), _FROM_EMPTY_PATH)
         os.close(tree)
+    if memory is not None and os.path.isdir(memory):
+        flags = namespaces.NOSUID | namespaces.NODEV | (0 if programs else namespaces.NOEXEC)
+        namespaces.mount("tmpfs", memory, "tmpfs", flags, "mode=1777")
 
 
 def _clone(path: str) -> int:

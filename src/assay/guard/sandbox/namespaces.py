@@ -75,7 +75,9 @@ class _Mapper:
                 for name in ("uid_map", "gid_map"):
                     with open(f"/proc/self/{name}", "rb") as own:
                         ranges = [line.decode().split() for line in own]
-                    _write(f"/proc/{parent}/{name}", "".join(f"{first} {first} {count}\n" for first, _, count in ranges))
+                    _write(
+                        f"/proc/{parent}/{name}", "".join(f"{first} {first} {count}\n" for first, _, count in ranges)
+                    )
                 os._exit(0)
         finally:
             os._exit(1)

@@ -65,13 +65,18 @@ def rules(wanted: Wanted) -> list[Rule]:
     made = [*_machine()]
     made += [(path, WRITE) for path in (*wanted.write, wanted.temporary) if path]
     made += [(path, Access.EXECUTE | Access.READ_FILE) for path in wanted.execute]
-    hidden = sensitive(wanted)
-    how = READ if wanted.isolation is Isolation.STRICT else RUN
-    made += [(part, how) for path in wanted.read for part in around(hidden, path)]
+    made += [(path, READ if wanted.isolation is Isolation.STRICT else RUN) for path in inputs(wanted)]
     if wanted.isolation is Isolation.STRICT:
         return [*made, *_strict(wanted)]
+    hidden = sensitive(wanted)
     # Names may be listed everywhere: a folder that leads to a secret could else not be listed at all.
     return [*made, ("/", LIST), *((path, RUN) for path in around([*hidden, *_VIRTUAL]))]
+
+
+def inputs(wanted: Wanted) -> list[str]:
+    """The declared inputs without the secrets that lie in them: what may also be opened on the step's behalf."""
+    hidden = sensitive(wanted) if wanted.read else []
+    return [part for path in wanted.read for part in around(hidden, path)]
 
 
 def sensitive(wanted: Wanted) -> list[str]:
@@ -86,7 +91,9 @@ def beneath(path: str, folder: str) -> bool:
 
 
 def around(hidden: Sequence[str], start: str = "/") -> Iterator[str]:
-    """The largest folders and files that together are everything beneath ``start`` but ``hidden``."""
+    """The largest folders and files that together are everything beneath ``start`` but ``hidden``. Links are left out:
+    a rule is about what a link leads to, which may be a folder with a secret in it.
+    """
     leading = {parent for path in hidden for parent in _above(path)}
     waiting = [] if any(beneath(start, path) for path in hidden) else [start]
     gone = set(hidden)
@@ -94,7 +101,8 @@ def around(hidden: Sequence[str], start: str = "/") -> Iterator[str]:
         folder = waiting.pop()
         if folder in leading:
             base = folder.rstrip("/")
-            waiting += [path for name in _entries(folder) if (path := f"{base}/{name}") not in gone]
+            found = [f"{base}/{name}" for name in _entries(folder)]
+            waiting += [path for path in found if path not in gone and not os.path.islink(path)]
         else:
             yield folder
 
@@ -141,8 +149,9 @@ def _machine() -> Iterator[Rule]:
 def _strict(wanted: Wanted) -> Iterator[Rule]:
     for base in _USR:
         for name in _entries(base):
-            if name not in _PROGRAMS and f"{base}/{name}" not in _USR:
-                yield f"{base}/{name}", READ
+            path = f"{base}/{name}"
+            if name not in _PROGRAMS and path not in _USR and not os.path.islink(path):
+                yield path, READ
     for folder in (*_SYSTEM, *wanted.installation, *wanted.code):
         if folder not in _USR and os.path.realpath(folder) == folder:  # a link into /usr is judged there
             yield folder, READ

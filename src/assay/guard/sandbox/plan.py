@@ -17,6 +17,10 @@ TRACERS = ("seccomp-unotify", "ptrace", "audit-hook")
 """Best first."""
 
 
+_CONNECTS = "seccomp-unotify"
+"""The tracer that can connect on a step's behalf."""
+
+
 def plan(wanted: Wanted, place: Place, trace: str | None = None) -> Plan:
     """What will be put up. ``trace`` names a tracer instead of the best one. Raises `UsageError` for a name that is no
     tracer, `UndecidedError` when the named one, or all of them, do not work here.
@@ -24,12 +28,14 @@ def plan(wanted: Wanted, place: Place, trace: str | None = None) -> Plan:
     tracer = _tracer(place, trace)
     if wanted.isolation is Isolation.OFF:
         return Plan(_tier(tracer, files="nothing", spaces=False), tracer, "nothing", "open", "opens", (_off(),))
-    spaces = tracer == "seccomp-unotify" and _works(place, "mount-namespace", "network-namespace", "pidfd-getfd")
-    files = "nothing" if not place.landlock else "mounts+landlock" if spaces else "landlock"
-    network = _network(wanted, place, tracer, spaces=spaces)
+    mounts = _works(place, "mount-namespace")
+    # Without pidfd_getfd nobody can look at a socket that lies in a network of the step's own.
+    apart = _works(place, "network-namespace") and (tracer != _CONNECTS or _works(place, "pidfd-getfd"))
+    files = "nothing" if not place.landlock else "mounts+landlock" if mounts else "landlock"
+    network = _network(wanted, place, tracer, apart=apart)
     gaps = tuple(_gaps(wanted, place, tracer, files, network))
     missing = tuple(gap.message for gap in gaps if gap.name in _STOPPING)
-    tier = _tier(tracer, files, spaces=spaces)
+    tier = _tier(tracer, files, spaces=mounts and apart)
     return Plan(tier, tracer, files, network, "opens", gaps, missing)
 
 
@@ -50,16 +56,14 @@ def _tracer(place: Place, named: str | None) -> str:
     raise UndecidedError("nothing here can watch a step", hint="'assay doctor' says why")
 
 
-def _network(wanted: Wanted, place: Place, tracer: str, *, spaces: bool) -> str:
+def _network(wanted: Wanted, place: Place, tracer: str, *, apart: bool) -> str:
     if wanted.network is None:
         return "open"
-    if tracer == "seccomp-unotify":
-        if spaces:
-            return "namespace"
-        if place.landlock >= 4:
-            return "landlock+mediation"
-        return "no-sockets"
-    return "nothing"
+    if apart:
+        return "namespace"
+    if tracer != _CONNECTS:
+        return "nothing"
+    return "landlock+mediation" if place.landlock >= 4 else "no-sockets"
 
 
 def _gaps(wanted: Wanted, place: Place, tracer: str, files: str, network: str) -> Iterator[Gap]:
@@ -74,6 +78,7 @@ def _gaps(wanted: Wanted, place: Place, tracer: str, files: str, network: str) -
             "would stop that",
             ("files",),
         )
+        yield Gap("shared-memory", "memory that other programs of this user share can be read and changed", ("files",))
     if files == "landlock" or wanted.isolation is Isolation.AUTO:
         yield Gap(
             "writable-code",
@@ -92,8 +97,8 @@ def _gaps(wanted: Wanted, place: Place, tracer: str, files: str, network: str) -
         yield Gap("signals", "this kernel's Landlock does not stop signals to other processes", ("programs",))
     if network == "nothing":
         yield Gap("no-network-rules", "nothing here holds the network: the step could reach anything", ("network",))
-    elif network == "no-sockets" and wanted.network:
-        yield Gap("no-allow-list", "this kernel can hold no network at all, or all of it, but no list", ("network",))
+    elif wanted.network and (network == "no-sockets" or tracer != _CONNECTS):
+        yield Gap("no-allow-list", "here the network can be held as a whole, or not, but no list of it", ("network",))
     elif network == "open":
         yield Gap("open-network", "the network was left open as asked for", ("network",))
     if wanted.allow_io_uring:
@@ -101,7 +106,11 @@ def _gaps(wanted: Wanted, place: Place, tracer: str, files: str, network: str) -
     if wanted.isolation is Isolation.AUTO:
         yield Gap("reads", "reads are recorded and not held, but for places where secrets lie", ("files",))
     if tracer == "audit-hook":
-        yield Gap("audit-hook", "only Python's own events are seen, and a program can hide from them")
+        yield Gap(
+            "audit-hook",
+            "only Python's own events are seen, and a program can hide from them; what a monitor would have to refuse "
+            "(the keyring, io_uring, programs in memory) is not refused",
+        )
 
 
 def _off() -> Gap:

@@ -34,7 +34,7 @@ def _chain(program: str, path: str | None, left: int) -> Iterator[str]:
         with open(real, "rb") as file:
             start = file.read(256)
             follows = [_loader(file.fileno(), start)] if start[:4] == b"\x7fELF" else _interpreter(start, path)
-    except (OSError, struct.error, ValueError):
+    except (OSError, OverflowError, struct.error, ValueError):
         return
     for each in filter(None, follows):
         yield from _chain(each, path, left - 1)
@@ -53,7 +53,7 @@ def _interpreter(start: bytes, path: str | None) -> list[str | None]:
 
 def _loader(file: int, start: bytes) -> str | None:
     """``PT_INTERP`` of an ELF file, 64 bits, little-endian (elf(5))."""
-    if start[4] != 2 or start[5] != 1:
+    if start[4:6] != b"\x02\x01":
         return None
     offset, size, count = struct.unpack_from("<Q14xHH", start, 32)
     for at in range(min(count, 128)):
@@ -112,7 +112,7 @@ def _beside(folder: str) -> Iterator[str]:
     for entry in entries:
         is_module = entry.name.endswith((".py", ".so", ".pyd")) and entry.is_file()
         if is_module or (entry.name.isidentifier() and entry.is_dir() and _is_package(entry.path)):
-            yield entry.path
+            yield os.path.realpath(entry.path)
 
 
 def _is_package(folder: str) -> bool:

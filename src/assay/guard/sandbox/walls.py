@@ -21,6 +21,9 @@ SPACES = "namespace"
 MOUNTS = "mounts+landlock"
 """`Plan.files` where it has a view of the file system of its own."""
 
+_TELLS_ONLY = "audit-hook"
+"""The tracer that can decide nothing: there the kernel's rules stand alone."""
+
 _QUIET: Mapping[str, str] = {"PYTHONDONTWRITEBYTECODE": "1"}
 """Python would try to write its caches beside the code, be refused each time, and go on: noise in the evidence."""
 
@@ -35,9 +38,9 @@ def put_up(wanted: Wanted, place: Place, plan: Plan) -> Walls:
     confine: list[Callable[[], None]] = []
     confine += network.confine
     if plan.files == MOUNTS:
-        writable = [*wanted.write, wanted.temporary, paths.SHARED_MEMORY]
+        writable = [path for path in (*wanted.write, wanted.temporary) if path]
         programs = wanted.isolation is not Isolation.STRICT
-        confine.append(partial(mounts.read_only, [path for path in writable if path], programs=programs))
+        confine.append(partial(mounts.read_only, writable, memory=paths.SHARED_MEMORY, programs=programs))
     confine += [partial(limits.apply, wanted), capabilities.drop]
     rules: list[paths.Rule] = []
     if plan.files != "nothing":
@@ -47,7 +50,7 @@ def put_up(wanted: Wanted, place: Place, plan: Plan) -> Walls:
         confine.append(partial(landlock.restrict, landlock.Rules(rules, ports, ports), place.landlock))
     return Walls(
         tuple(confine),
-        _arbiter(wanted, network.arbiter),
+        _arbiter(wanted, network.arbiter) if plan.trace != _TELLS_ONLY else None,
         {**_QUIET, **network.environment},
         refused=_refused(wanted, rules),
         close=network.close,

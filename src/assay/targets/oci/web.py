@@ -11,11 +11,14 @@ import urllib.request
 from collections.abc import Iterable, Mapping
 from http.client import HTTPMessage
 from ipaddress import ip_address
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from assay.errors import TargetError, UndecidedError
 from assay.targets.names import shown
+
+if TYPE_CHECKING:
+    import ssl
 
 TIMEOUT = 30.0
 """Seconds that one read or connection may take."""
@@ -41,13 +44,13 @@ def base_url(host: str) -> str:
     return f"{'http' if is_loopback(host) else 'https'}://{host}"
 
 
-def request(url: str, headers: Mapping[str, str]) -> Any:
+def request(url: str, headers: Mapping[str, str], context: ssl.SSLContext | None = None) -> Any:
     """The open answer to a GET, closed by the caller; `urllib.error.HTTPError` (open, too) for one from 400 on.
 
-    Raises `UndecidedError` when nobody answers.
+    ``context`` says which authorities are trusted, where they are not the system's. Raises `UndecidedError` when nobody answers.
     """
     opener = urllib.request.OpenerDirector()  # no handler for file:, ftp: and data:
-    for handler in _handlers(url):
+    for handler in _handlers(url, context):
         opener.add_handler(handler)
     asked = urllib.request.Request(url, headers=dict(headers))  # noqa: S310  (see above)
     try:
@@ -79,10 +82,10 @@ def _plain(url: str) -> str:
     return url.partition("?")[0]
 
 
-def _handlers(url: str) -> Iterable[urllib.request.BaseHandler]:
+def _handlers(url: str, context: ssl.SSLContext | None) -> Iterable[urllib.request.BaseHandler]:
     yield from (
         urllib.request.HTTPHandler(),
-        urllib.request.HTTPSHandler(),
+        urllib.request.HTTPSHandler(context=context),
         urllib.request.HTTPDefaultErrorHandler(),
         urllib.request.HTTPErrorProcessor(),
         _Redirects(),

@@ -95,6 +95,8 @@ def test_addresses() -> None:
 def test_credentials_are_reached_only_when_they_are_written_out() -> None:
     assert not by_address("169.254.0.0/16:80", "169.254.169.254", 80)
     assert not by_address("0.0.0.0/0:80", "169.254.169.254", 80)
+    assert not by_address("[::/0]:80", "64:ff9b::a9fe:a9fe", 80) and not by_address("[::/0]:80", "fd00:ec2::254", 80)
+    assert by_address("[::/0]:80", "64:ff9b::101:101", 80)
     assert by_address("169.254.169.254:80", "169.254.169.254", 80)
 
 
@@ -111,6 +113,10 @@ def test_credentials_are_reached_only_when_they_are_written_out() -> None:
         "0.0.0.0",
         "224.0.0.1",
         "168.63.129.16",
+        "64:ff9b::a9fe:a9fe",
+        "64:ff9b::7f00:1",
+        "2002:a9fe:a9fe::1",
+        "2002:7f00:1::",
     ],
 )
 def test_a_name_leads_nowhere_private(address: str) -> None:

@@ -116,7 +116,9 @@ def must_hold(world, trace, results, place):
             assert ("127.0.0.1", world.denied.port) in {(item.address, item.port) for item in denied}
             assert results["bind-elsewhere"] == str(errno.EACCES)
             assert results["bound-at"].startswith("127.0.0.1:")
-            assert results["listens-at"].startswith(("127.0.0.1:", "::ffff:127.0.0.1:")) or results["listens-at"] == ":::0"
+            assert (
+                results["listens-at"].startswith(("127.0.0.1:", "::ffff:127.0.0.1:")) or results["listens-at"] == ":::0"
+            )
         assert results["own-connect"] == "0"
     assert results["unix-own"] == "0"
 

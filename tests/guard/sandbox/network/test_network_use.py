@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from assay.collect.trace.interface import Decision
+from assay.guard.sandbox.network import NETWORKS
 from guard.sandbox.network import outside
 
 BOTH = pytest.mark.parametrize("mechanism", ["namespace", "landlock+mediation"])
@@ -17,7 +18,11 @@ HERE = [ipaddress.ip_address("127.0.0.1")]
 NAMES = {"good.example": HERE, "evil.example": HERE, "files.good.example": HERE}
 
 
+ASKED: list[str] = []
+
+
 def lookup(name):
+    ASKED.append(name)
     if name not in NAMES:
         raise OSError("no such name")
     return NAMES[name]
@@ -39,6 +44,7 @@ def server():
 
 @BOTH
 def test_names_of_the_list_are_resolved_and_logged(mechanism, tmp_path, server):
+    ASKED.clear()
     trace, words = run(
         f"""
         import socket
@@ -56,6 +62,7 @@ def test_names_of_the_list_are_resolved_and_logged(mechanism, tmp_path, server):
         network=[f"good.example:{server.port}", f"127.0.0.1:{server.port}", "metadata:80"],
     )
     assert words[0] == "hello" and set(words[1:]) == {"-2"}
+    assert set(ASKED) == {"good.example"}  # a name that is not listed is never passed on: it could carry data out
     asked = {item.host: (item.decision, item.rule) for item in trace.contacts if item.call == "dns"}
     assert asked["good.example"] == (Decision.MEDIATED, f"net:good.example:{server.port}")
     assert asked["other.example"] == asked["evil.example"] == (Decision.DENIED, "net:not-listed")
@@ -96,8 +103,11 @@ def test_clients_that_do_not_block(mechanism, fetch, tmp_path, server):
             for reader, writer in await asyncio.gather(*many):
                 assert await reader.read() == b"hello"
                 writer.close()
-            listening = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
-            reader, writer = await asyncio.open_connection(*listening.sockets[0].getsockname())
+            # Both families on one port: each must have the option that keeps them apart.
+            four = await asyncio.start_server(lambda reader, writer: writer.close(), "127.0.0.1", 0)
+            port = four.sockets[0].getsockname()[1]
+            six = await asyncio.start_server(lambda reader, writer: writer.close(), "::", port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
             assert await reader.read() == b""
             writer.close()
         asyncio.run(main())
@@ -106,6 +116,7 @@ def test_clients_that_do_not_block(mechanism, fetch, tmp_path, server):
         os.set_inheritable(sock.fileno(), True)
         number = sock.fileno()
         sock.connect(("127.0.0.1", {server.port}))
+        assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         print(sock.fileno() == number, os.get_inheritable(number), sock.getblocking(), sock.getpeername()[1])
         sock.settimeout(5)
         print(sock.recv(9))
@@ -204,3 +215,42 @@ def test_the_proxy_is_the_exit_of_those_who_know_no_names(tmp_path, server):
     assert named["evil.example"].decision is Decision.DENIED
     assert named["169.254.169.254"].rule == "metadata"
     assert "proxy:malformed" in {item.rule for item in trace.contacts}
+
+
+def test_localhost_of_the_list_is_this_machine_unless_the_step_listens_itself(tmp_path, server):
+    _, words = run(
+        f"""
+        import socket
+        print(socket.create_connection(("localhost", {server.port})).recv(9).decode())
+        own = socket.create_server(("127.0.0.1", 0))
+        client = socket.create_connection(own.getsockname())
+        own.accept()[0].send(b"mine")
+        print(client.recv(9).decode())
+        same = socket.create_server(("127.0.0.1", {server.port}))
+        client = socket.create_connection(same.getsockname())
+        same.accept()[0].send(b"mine")
+        print(client.recv(9).decode())
+        """,
+        tmp_path,
+        mechanism="namespace",
+        network=["localhost:*"],
+    )
+    assert words == ["hello", "mine", "mine"] and server.came == 1
+
+
+def test_an_open_network_is_only_recorded(tmp_path, server):
+    command = [
+        sys.executable,
+        "-I",
+        "-S",
+        "-c",
+        f"import socket; socket.create_connection(('127.0.0.1', {server.port}))",
+    ]
+    trace, _ = outside.step(command, tmp_path, network=None)
+    assert trace.exit_code == 0
+    contact = next(item for item in trace.contacts if item.port == server.port)
+    assert (contact.decision, contact.rule) == (Decision.SEEN, "") and server.came == 1
+
+
+def test_each_way_that_a_plan_names_is_there():
+    assert {"namespace", "landlock+mediation", "no-sockets", "open", "nothing"} == set(NETWORKS)

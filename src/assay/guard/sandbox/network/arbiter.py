@@ -33,6 +33,7 @@ _ROUTING = (5, 6, 57)  # IPV6_2292RTHDR, IPV6_2292PKTOPTIONS, IPV6_RTHDR: linux/
 _NAMES = {1: "unix", 2: "inet", 10: "inet6", 16: "netlink", 17: "packet", 38: "alg", 40: "vsock"}
 _TRANSPORTS = {1: "tcp", 2: "udp", 3: "raw"}
 _MOST_TOLD = 100_001
+_MOST_SET = 4096
 _GO = Answer()
 
 _WATCHES = (
@@ -74,7 +75,6 @@ class Mediator:
         """
         self.names = names
         self.folders = tuple(os.path.realpath(folder) for folder in folders)
-        self.fetch = fetch
         self.inside = inside
         self.proxy = proxy
         self.background = Background()
@@ -83,6 +83,8 @@ class Mediator:
         self._said: set[object] = set()
         self._stub = Stub(names, lookup, self.background, self._say_once)
         self._connecting = Connecting(self)
+        self._set: dict[int, dict[tuple[int, int], bytes]] | None = None if fetch else {}
+        """Inode of a socket → options."""
         self.local = local.Local(inside=inside)
         self.ports: dict[int, int] = {}
         """Own ports of connections to the proxy → the process that made them."""
@@ -94,7 +96,8 @@ class Mediator:
     @property
     def watches(self) -> Sequence[Watch]:
         """What has to come here."""
-        return _WATCHES
+        # Where a socket of the step cannot be had, what is set on it is noted for the one that takes its place.
+        return _WATCHES if self._set is None else (*_WATCHES, Watch("setsockopt"))
 
     @property
     def blocked(self) -> Mapping[str, int]:
@@ -183,7 +186,14 @@ class Mediator:
             record = RareCall(time_ns(), request.process, "setsockopt", detail, Decision.DENIED, "source-route")
             return Answer(error=errno.EPERM, records=[record])
         inode = sockets_of.inode(request.pid, descriptor)
-        return Answer(value=0) if inode is not None and self._stub.knows(inode) else _GO
+        if inode is not None and self._stub.knows(inode):
+            return Answer(value=0) if level in (_IP, _IPV6) else _GO
+        if inode is not None and self._set is not None and (level, option) in sockets_of.KEPT:
+            value = request.memory(request.arguments[3], max(0, min(_registers(request, 4)[0], 64)))
+            self._set.setdefault(inode, {})[level, option] = value
+            if len(self._set) > _MOST_SET:
+                del self._set[next(iter(self._set))]
+        return _GO
 
     def _send(self, request: Request) -> Answer:
         descriptor = _registers(request, 0)[0]
@@ -228,7 +238,7 @@ class Mediator:
             if port == 53:
                 return Answer(value=0, records=[self._to_name_server(request, family, address)])
             return self._refused_datagram(request, family, address, port)
-        found = sockets_of.theirs(request.pid, descriptor, fetch=self.fetch)
+        found = sockets_of.theirs(request.pid, descriptor, self._set)
         if found is None:
             return Answer(error=errno.ENOTSOCK)
         if not request.alive():
@@ -238,7 +248,7 @@ class Mediator:
 
     def _bind_or_listen(self, request: Request) -> Answer:
         descriptor = _registers(request, 0)[0]
-        found = sockets_of.theirs(request.pid, descriptor, fetch=self.fetch)
+        found = sockets_of.theirs(request.pid, descriptor, self._set)
         if found is None:
             # Landlock holds a bind that we cannot see; nothing else would hold a socket that listens unbound.
             return Answer(error=errno.EACCES) if request.call == "listen" else _GO

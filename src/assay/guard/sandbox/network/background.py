@@ -37,12 +37,15 @@ class Background:
         return True
 
     def _run(self, work: Callable[[], Callable[[], Answers]]) -> None:
-        result = work()
-        with self._lock:
-            self._running -= 1
-            if self._open:
-                self._done.append(result)
-                os.eventfd_write(self.handle, 1)
+        result: Callable[[], Answers] | None = None
+        try:
+            result = work()
+        finally:
+            with self._lock:
+                self._running -= 1
+                if self._open and result is not None:
+                    self._done.append(result)
+                    os.eventfd_write(self.handle, 1)
 
     def collect(self) -> Answers:
         """The answers of all that is done."""

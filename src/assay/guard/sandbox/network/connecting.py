@@ -81,7 +81,9 @@ class Connecting:
         contact = Contact(
             time_ns(), request.process, "connect", family, "tcp", str(to), port, verdict.host, Decision.MEDIATED, ""
         )
-        if verdict.allowed:
+        # What the step itself listens on comes first: in its network, localhost is its own.
+        listens = mediator.inside and to.is_loopback and bool(sockets.listening(port, request.pid))
+        if verdict.allowed and not listens:
             own = found.own is not None and not mediator.inside
             return self._go(request, found, target, replace(contact, rule=verdict.rule), own=own)
         if to.is_loopback and mediator.inside:
@@ -217,8 +219,8 @@ def _connect(sock: socket.socket, target: Any) -> int:
     """``errno``, 0 for success."""
     try:
         return sock.connect_ex(target)
-    except OSError as error:
-        return error.errno or errno.EINVAL
+    except (OSError, OverflowError, ValueError) as error:
+        return getattr(error, "errno", None) or errno.EINVAL
 
 
 def _disconnect(sock: socket.socket) -> None:

@@ -30,6 +30,8 @@ _NAME = re.compile(rf"(\*\.)?{_LABEL}(\.{_LABEL})*")
 _NUMBER = re.compile("[0-9]+|0x[0-9a-f]*")
 """A last label that the C library takes for (part of) an address: ``0x7f.1`` is 127.0.0.1."""
 
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
@@ -65,6 +67,15 @@ def address(text: str) -> Address | None:
     return mapped or found
 
 
+def carried(found: Address) -> Address:
+    """The IPv4 address that an IPv6 one stands for on its way (NAT64, RFC 6052; 6to4, RFC 3056), else itself."""
+    if isinstance(found, ipaddress.IPv6Address):
+        if found in _NAT64:
+            return ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)
+        return found.sixtofour or found
+    return found
+
+
 def allows_address(destinations: Iterable[Destination], found: Address, port: int) -> Destination | None:
     """The destination that names this address itself, or a network that it is in. Credentials' addresses must be named
     one by one.
@@ -74,7 +85,7 @@ def allows_address(destinations: Iterable[Destination], found: Address, port: in
             continue
         if address(item.host) == found:
             return item
-        if "/" in item.host and found not in METADATA:
+        if "/" in item.host and carried(found) not in METADATA:
             network = ipaddress.ip_network(item.host)
             if found.version == network.version and found in network:
                 return item
@@ -102,6 +113,7 @@ def reachable_by_name(found: Address) -> bool:
     """Whether a name may lead here. A name that somebody else controls must not lead into the private network, to this
     machine, or to credentials (DNS rebinding).
     """
+    found = carried(found)
     return found.is_global and not found.is_multicast and found not in METADATA
 
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from contextlib import suppress
 from time import time_ns
 
 from assay.collect.trace.interface import Answer, Contact, Decision, Request
 from assay.collect.trace.socket_calls import parse
 from assay.guard.sandbox.network.destinations import address as read_address
-from assay.guard.sandbox.network.sockets import Theirs, in_our_network, listening, listening_abstract
+from assay.guard.sandbox.network.sockets import Theirs, fresh, in_our_network, listening, listening_abstract
 
 _GO = Answer()
 _QUEUE = 128
@@ -78,7 +77,7 @@ class Local:
         wanted = read_address(text)
         if wanted is None or port is None or family != {2: "inet", 10: "inet6"}[found.family]:
             return Answer(error=errno.EINVAL)
-        sock = found.own or _listener(found)
+        sock = found.own or fresh(found)
         private = self._private(sock)
         if not private and (self._inside or not (wanted.is_loopback or wanted.is_unspecified)):
             return _refused(request, family, "tcp", text, port)
@@ -139,14 +138,6 @@ def _loopback(sock: socket.socket, text: str) -> str:
     # Who listens on all addresses of both families is looked for at 127.0.0.1.
     only = sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
     return "::1" if only else "::ffff:127.0.0.1"
-
-
-def _listener(found: Theirs) -> socket.socket:
-    made = socket.socket(found.family, found.kind)
-    with suppress(OSError):
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        os.set_blocking(made.fileno(), found.blocking)
-    return made
 
 
 def _refused(request: Request, family: str, transport: str, address: str, port: int | None) -> Answer:

@@ -67,10 +67,11 @@ class Names:
 
     def address(self, found: Address, port: int) -> Verdict:
         """Whether this address and port may be reached."""
-        host = next(iter(self._names.get(found, ())), None)
+        names = tuple(self._names.get(found, ()))  # a copy: the proxy's threads add to it
+        host = names[0] if names else None
         if item := allows_address(self.destinations, found, port):
             return Verdict(True, f"net:{item}", host)
-        for name in self._names.get(found, ()):
+        for name in names:
             if item := allows_name(self.destinations, name, port):
                 return Verdict(True, f"net:{item}", name)
         return Verdict(False, "metadata" if found in METADATA else self._other(), host)

@@ -7,10 +7,12 @@ step needs no name server. It must never connect before it has judged, and it wr
 from __future__ import annotations
 
 import contextlib
+import errno
 import select
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from time import monotonic, time_ns
 
 from assay.collect.trace.interface import Contact, Decision
@@ -21,10 +23,15 @@ from assay.guard.sandbox.network.stub import Lookup
 
 _MOST = 128
 """Connections at once."""
-_HEAD_SECONDS = 10.0
 _CONNECT_SECONDS = 30.0
 _IDLE_SECONDS = 900.0
 _BLOCK = 1 << 16
+
+
+@dataclass(slots=True)
+class _Count:
+    sent: int = 0
+    received: int = 0
 
 
 class Proxy:
@@ -37,8 +44,10 @@ class Proxy:
         lookup: Lookup,
         tell: Callable[[Contact], None],
         ports: Mapping[int, int],
+        patience: float = 10.0,
     ) -> None:
-        """``ports``: own port of a connection → the process that made it."""
+        """``ports``: own port of a connection → who made it. ``patience``: seconds for a request's head."""
+        self._patience = patience
         self._listener = listener
         self._names = names
         self._lookup = lookup
@@ -89,55 +98,57 @@ class Proxy:
     def _serve(self, client: socket.socket, port: int) -> None:
         try:
             with contextlib.suppress(OSError):
-                self._request(client, self._ports.get(port, 0))
+                self._request(client, port)
         finally:
             with self._lock:
                 self._open.discard(client)
             client.close()
             self._free.release()
 
-    def _request(self, client: socket.socket, process: int) -> None:
+    def _request(self, client: socket.socket, port: int) -> None:
         began = time_ns()
         try:
-            head, rest = _head(client)
+            head, rest = _head(client, self._patience)
             request = proxy_request.parse(head)
         except proxy_request.BadRequestError as error:
-            self._tell(_contact(began, process, "", None, Verdict(False, "proxy:malformed")))
+            self._tell(_contact(began, self._ports.get(port, 0), "", None, Verdict(False, "proxy:malformed")))
             _refuse(client, 400, f"assay: {error}")
             return
         verdict, found = self._judge(request.host, request.port)
-        contact = _contact(began, process, request.host, request.port, verdict, found[0] if found else "")
+        # The port is known by now: whoever has sent a request has been let connect before.
+        contact = _contact(
+            began, self._ports.get(port, 0), request.host, request.port, verdict, found[0] if found else ""
+        )
         if not found:
             self._tell(contact)
-            _refuse(client, 403, f"assay: {request.host}:{request.port} is not allowed ({verdict.rule})")
+            if verdict.allowed:
+                _refuse(client, 502, f"assay: {request.host} has no address")
+            else:
+                _refuse(client, 403, f"assay: {request.host}:{request.port} is not allowed ({verdict.rule})")
             return
         server = _reach(found, request.port)
         if server is None:
-            self._tell(_ended(contact, 0, 0, None))
+            self._tell(_ended(contact, _Count(), None))
             _refuse(client, 502, f"assay: {request.host}:{request.port} cannot be reached")
             return
         with self._lock:
             self._open.add(server)
-        sent = received = 0
+        count = _Count()
         peer, own = server.getpeername(), server.getsockname()
+        left = request.length if request.head else None
+        # One request for each connection: what follows its body belongs to no request that was judged.
+        first = request.head + (rest if left is None else rest[:left])
         try:
-            if request.head:
-                # One request for each connection: what follows its body belongs to no request that was judged.
-                server.sendall(request.head)
-                if request.length is not None:
-                    rest = rest[: request.length]
-            else:
+            server.sendall(first)
+            count.sent = len(first)
+            if not request.head:
                 client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            if rest:
-                server.sendall(rest)
-            left = None if request.length is None or not request.head else request.length - len(rest)
-            sent, received = _pump(client, server, left)
-            sent += len(rest) + len(request.head)
+            _pump(client, server, count, None if left is None else max(0, left - len(rest)))
         finally:
             with self._lock:
                 self._open.discard(server)
             server.close()
-            self._tell(_ended(contact, sent, received, (peer, own)))
+            self._tell(_ended(contact, count, (peer, own)))
 
     def _judge(self, host: str, port: int) -> tuple[Verdict, list[str]]:
         """What is decided, and the addresses that may be connected to: none when it is refused."""
@@ -150,15 +161,15 @@ class Proxy:
             return verdict, []
         try:
             looked = self._lookup(host)
-        except (OSError, UnicodeError):
+        except (OSError, ValueError):
             return verdict, []
         kept = self._names.resolved(host, looked)
         return (verdict, [str(item) for item in kept]) if kept else (Verdict(False, "rebinding", host), [])
 
 
-def _head(client: socket.socket) -> tuple[bytes, bytes]:
+def _head(client: socket.socket, patience: float) -> tuple[bytes, bytes]:
     """The request's head and what came with it; all of it has to come in time."""
-    deadline = monotonic() + _HEAD_SECONDS
+    deadline = monotonic() + patience
     data = b""
     while (at := data.find(b"\r\n\r\n")) < 0:
         left = deadline - monotonic()
@@ -185,34 +196,34 @@ def _reach(addresses: list[str], port: int) -> socket.socket | None:
     return None
 
 
-def _pump(client: socket.socket, server: socket.socket, body: int | None) -> tuple[int, int]:
-    """Pass on in both directions, each to its own end; bytes to the server (at most ``body``), and bytes back."""
-    sent = received = 0
-    reading = {client: server, server: client}
-    if body == 0:
-        del reading[client]
-    while reading:
-        ready, _, _ = select.select(list(reading), [], [], _IDLE_SECONDS)
+def _pump(client: socket.socket, server: socket.socket, count: _Count, body: int | None) -> None:
+    """Pass on in both directions, each to its own end; of the client's at most ``body`` bytes."""
+    others = {client: server, server: client}
+    ends = {end.fileno(): end for end in others if end is server or body != 0}
+    poll = select.poll()
+    for number in ends:
+        poll.register(number, select.POLLIN)
+    while ends:
+        ready = poll.poll(_IDLE_SECONDS * 1000)
         if not ready:
-            break
-        for source in ready:
-            try:
-                data = source.recv(_BLOCK if source is server or body is None else min(_BLOCK, body - sent))
-                reading[source].sendall(data)
-            except OSError:
-                return sent, received
-            if source is client:
-                sent += len(data)
+            return
+        for number, _ in ready:
+            source = ends[number]
+            data = source.recv(_BLOCK if source is server or body is None else min(_BLOCK, body))
+            others[source].sendall(data)
+            if source is server:
+                count.received += len(data)
             else:
-                received += len(data)
+                count.sent += len(data)
+                body = None if body is None else body - len(data)
             if not data:
                 with contextlib.suppress(OSError):
-                    reading.pop(source).shutdown(socket.SHUT_WR)
-            elif source is client and sent == body:
-                del reading[client]
-        if server not in reading and body is not None:
-            break  # the answer to the one request is complete
-    return sent, received
+                    others[source].shutdown(socket.SHUT_WR)
+            if not data or (source is client and body == 0):
+                poll.unregister(number)
+                del ends[number]
+        if server.fileno() not in ends and body is not None:
+            return  # the answer to the one request is complete
 
 
 def _refuse(client: socket.socket, status: int, text: str) -> None:
@@ -222,7 +233,7 @@ def _refuse(client: socket.socket, status: int, text: str) -> None:
         f"HTTP/1.1 {status} {words[status]}\r\nContent-Type: text/plain\r\n"
         f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
     )
-    client.settimeout(_HEAD_SECONDS)
+    client.settimeout(_CONNECT_SECONDS)
     client.sendall(head.encode() + body)
     client.shutdown(socket.SHUT_WR)
 
@@ -236,13 +247,9 @@ def _contact(began: int, process: int, host: str, port: int | None, verdict: Ver
     return Contact(began, process, "connect", family, "tcp", where, port, name, decision, verdict.rule)
 
 
-def _ended(
-    contact: Contact, sent: int, received: int, ends: tuple[tuple[object, ...], tuple[object, ...]] | None
-) -> Contact:
-    from dataclasses import replace
-
+def _ended(contact: Contact, count: _Count, ends: tuple[tuple[object, ...], tuple[object, ...]] | None) -> Contact:
     if ends is None:
-        return replace(contact, finished=time_ns(), error=113)
+        return replace(contact, finished=time_ns(), error=errno.EHOSTUNREACH)
     peer, own = ends
     return replace(
         contact,
@@ -251,6 +258,6 @@ def _ended(
         source_port=int(str(own[1])),
         finished=time_ns(),
         error=0,
-        sent=sent,
-        received=received,
+        sent=count.sent,
+        received=count.received,
     )

@@ -11,13 +11,13 @@ import os
 import socket
 import stat
 import struct
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from assay.collect.trace import kernel
 
 CREDENTIALS = struct.Struct("iII")
-_KEPT = (
+_NUMBERS = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
     (socket.SOL_SOCKET, socket.SO_OOBINLINE),
     (socket.SOL_SOCKET, socket.SO_PRIORITY),
@@ -26,10 +26,18 @@ _KEPT = (
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT),
     (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT),
+    (socket.IPPROTO_IPV6, socket.IPV6_V6ONLY),
 )
 _TIMES = (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO, socket.SO_LINGER)
 _BUFFERS = (socket.SO_SNDBUF, socket.SO_RCVBUF)
 _TIME = 16  # sizeof(struct timeval)
+
+KEPT = frozenset(_NUMBERS) | {
+    (socket.SOL_SOCKET, name) for name in (*_TIMES, *_BUFFERS, socket.SO_REUSEADDR, socket.SO_REUSEPORT)
+}
+"""(level, name) of the options that a socket in the place of another one has to have as well."""
+Options = Mapping[tuple[int, int], bytes]
+
 _NETWORK = 71  # SO_NETNS_COOKIE, asm-generic/socket.h; Linux 5.14
 
 _KINDS = {
@@ -51,6 +59,8 @@ class Theirs:
     close_on_exec: bool
     own: socket.socket | None
     """The very socket, where it can be had."""
+    options: Options = field(default_factory=dict)
+    """What was set on it, where it cannot be had."""
 
     def close(self) -> None:
         """Let go of it."""
@@ -66,15 +76,18 @@ def inode(thread: int, number: int) -> int | None:
         return None
 
 
-def theirs(thread: int, number: int, *, fetch: bool) -> Theirs | None:
-    """What a descriptor of a thread is; None when it is no socket, or gone. ``fetch``: whether the kernel lets us."""
+def theirs(thread: int, number: int, set_on: Mapping[int, Options] | None) -> Theirs | None:
+    """What a descriptor of a thread is; None when it is no socket, or gone. ``set_on``: options by inode, where the
+    kernel does not let us have the very socket.
+    """
     try:
         here = _inode(thread, number)
         flags = _flags(thread, number)
-        if not fetch:
+        if set_on is not None:
             name = os.getxattr(f"/proc/{thread}/fd/{number}", "system.sockprotoname").rstrip(b"\0").decode()
             family, kind = _KINDS.get(name, (0, 0))
-            return Theirs(here, family, kind, not flags & os.O_NONBLOCK, bool(flags & os.O_CLOEXEC), None)
+            blocks, closes = not flags & os.O_NONBLOCK, bool(flags & os.O_CLOEXEC)
+            return Theirs(here, family, kind, blocks, closes, None, set_on.get(here, {}))
         own = _fetch(thread, number)
     except (OSError, ValueError):
         return None
@@ -89,15 +102,18 @@ def fresh(model: Theirs) -> socket.socket:
     made = socket.socket(model.family, model.kind)
     if model.own is not None:
         _copy(model.own, made)
+    for (level, name), value in model.options.items():
+        with contextlib.suppress(OSError):
+            made.setsockopt(level, name, value)
     os.set_blocking(made.fileno(), model.blocking)
     return made
 
 
-def listening(port: int) -> set[int]:
-    """Inodes of the TCP sockets that listen on a port here."""
+def listening(port: int, thread: int | None = None) -> set[int]:
+    """Inodes of the TCP sockets that listen on a port in our network, or in a thread's."""
     found = set()
     for name in ("tcp", "tcp6"):
-        with contextlib.suppress(OSError), open(f"/proc/net/{name}", "rb") as table:
+        with contextlib.suppress(OSError), open(f"/proc/{thread or 'self'}/net/{name}", "rb") as table:
             next(table)
             for line in table:
                 words = line.split()
@@ -212,9 +228,8 @@ def _status(thread: int, name: bytes, column: int = 0) -> int:
 
 
 def _copy(one: socket.socket, other: socket.socket) -> None:
-    tcp = one.type == socket.SOCK_STREAM and one.family != socket.AF_UNIX
-    for level, name in _KEPT if tcp else _KEPT[:1]:
-        with contextlib.suppress(OSError):
+    for level, name in _NUMBERS:
+        with contextlib.suppress(OSError):  # most are only of TCP, or only of one of its families
             value = one.getsockopt(level, name)
             if value != other.getsockopt(level, name):
                 other.setsockopt(level, name, value)
@@ -225,6 +240,3 @@ def _copy(one: socket.socket, other: socket.socket) -> None:
         value = one.getsockopt(socket.SOL_SOCKET, name)
         if value != other.getsockopt(socket.SOL_SOCKET, name):
             other.setsockopt(socket.SOL_SOCKET, name, value // 2)  # the kernel doubles what it is told (socket(7))
-    if one.family == socket.AF_INET6:
-        only = one.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY)
-        other.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only)

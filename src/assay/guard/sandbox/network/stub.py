@@ -114,7 +114,7 @@ class Stub:
         """In a thread. What is found is judged in the loop."""
         try:
             found = self._lookup(question.name)
-        except (OSError, UnicodeError):
+        except (OSError, ValueError):
             found = ()
         return lambda: self._resolved(line, question, rule, found)
 

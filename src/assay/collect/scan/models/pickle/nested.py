@@ -15,7 +15,9 @@ from assay.collect.scan.models.pickle.program import Blob
 MOST = 1000
 """Places that are reported of one program."""
 
-_PIECE = 4 << 20
+_PIECE = 256 << 10
+"""Bytes that are searched at a time: as many as the processor's cache holds."""
+
 _BEFORE = 16
 """Bytes of an opcode and its length before a byte string."""
 
@@ -118,7 +120,8 @@ def _between(file: BinaryIO, start: int, end: int, whole: int) -> Iterator[Blob]
     while at < end:
         file.seek(max(start, at - _BEFORE))
         origin = file.tell()
-        data = file.read(min(_PIECE + _BEFORE, end - origin))
+        # All of a short one at once: some marks stand far behind the beginning of what they mark.
+        data = file.read(min((_RARE_LIMIT if short else _PIECE) + _BEFORE, end - origin))
         if not data:
             return
         for pattern in (*_OFTEN, _RARELY) if short else _OFTEN:
