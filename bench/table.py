@@ -44,7 +44,7 @@ processes on files in the page cache; {peers}. CPU seconds count a process and i
 what the same command needs for a pickle of five bytes, and is what the claims are about. assay prints a table, for
 which it digests no large file. A tool that takes more than {slow:.0f} s is measured once, one that takes more than
 {timeout:.0f} s or {memory_gib} GiB of memory is ended. A peer that ends with an error (exit code above 1) has not read
-everything that it was given.
+everything that it was given. Rows are replaced one by one: assay's may be newer than those that it stood beside.
 
 | files | tool | beyond start | claim | whole CPU | wall | peak memory | exit code |
 |---|---|---:|---:|---:|---:|---:|---:|

@@ -160,7 +160,7 @@ class _Reader:
         elif where == "$CODE" and (source is not None or _SOURCE.search(name)):
             self._add(Kind.CODE, name, real, happened=happened)
         elif real.startswith("/etc/"):
-            self._add(Kind.CONFIGURATION, name, real, happened=happened)
+            self._add(Kind.CONFIGURATION, "/".join(name.split("/")[:3]), real, happened=happened)
         elif where in ("$IN", "$CODE", "$OUT"):
             self._add(Kind.READ, pattern(name), real, happened=happened)
         elif where != "$TMPDIR" and not real.startswith("/dev/shm/"):  # noqa: S108

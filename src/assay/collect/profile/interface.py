@@ -38,7 +38,7 @@ class Kind(StrEnum):
     LIST = "lists"
     """A folder that was listed, outside the declared places."""
     CONFIGURATION = "configuration"
-    """A file in ``/etc``."""
+    """A file or folder in ``/etc``."""
     WRITE = "writes"
     """A path that was written outside the declared outputs."""
     OUTPUT = "outputs"

@@ -23,7 +23,15 @@ _CODE_LIKE = re.compile(
     r"\.(?:py|pyc|pyi|pyx|pth|so(?:\.[\d.]+)?|sh|bash|r|jl|ipynb|pl|rb|js|jar|exe|dll|dylib|service)$", re.I
 )
 _PROCESS = re.compile(r"/proc/(?:\d+|self|thread-self)(?=/|$)(?:/task/\d+(?=/|$))?")
-_CACHES = ("~/.cache/", "~/.triton/", "~/.nv/", "~/.numba_cache/", "~/.config/matplotlib/", "~/.keras/", "~/.theano/")
+_CACHES = (
+    "~/.cache/",
+    "~/.config/matplotlib/",
+    "~/.keras/",
+    "~/.nv/",
+    "~/.numba_cache/",
+    "~/.triton/",
+    "/var/cache/",
+)
 
 LONGEST = 4000
 """Characters of a name; of a longer one the beginning and a digest."""
@@ -86,19 +94,22 @@ def crowd(name: str) -> str:
 
 
 def cache(name: str) -> str | None:
-    """The cache that a symbolic name lies in, with at most one folder below its root; None for no cache."""
+    """The cache that a symbolic name lies in, or leads to; None for no cache. Of roots that programs share it is the
+    folder of one of them.
+    """
     for root in _CACHES:
         if name.startswith(root):
             inside = name[len(root) :].split("/")
-            return root + inside[0] if root == "~/.cache/" and len(inside) > 1 else root.rstrip("/")
-    return None
+            return root + inside[0] if root.endswith("cache/") and len(inside) > 1 else root.rstrip("/")
+    leads = name.startswith("~/") and any(root.startswith(f"{name}/") for root in _CACHES)
+    return "~/.cache" if leads else None
 
 
 def bytecode(path: str) -> str | None:
     """The source file whose bytecode this is (also while it is being written); None for anything else."""
     folder, _, base = path.rpartition("/")
     above, _, last = folder.rpartition("/")
-    match = re.fullmatch(r"(.+)\.[a-z]+-\d+(?:\.opt-\d)?\.pyc(?:\.\d+)?", base)
+    match = re.fullmatch(r"(.+?)\.[a-z]+-\d+(?:\.opt-\d)?\.pyc(?:\.\d+)?", base)
     return f"{above}/{match[1]}.py" if match and last == "__pycache__" else None
 
 

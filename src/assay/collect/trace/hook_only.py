@@ -43,7 +43,8 @@ class AuditHook:
                 "calls cannot be decided here: Python's audit events only tell, after the fact, and not all"
             )
         began, clock = time_ns(), monotonic()
-        with tempfile.TemporaryDirectory(prefix="assay-") as folder:
+        # Behind walls the step can write to no other temporary folder than its own.
+        with tempfile.TemporaryDirectory(prefix="assay-", dir=launch.environment.get("TMPDIR")) as folder:
             channel = os.path.join(folder, "events")
             child = _spawn(launch, {**environment(launch.environment), CHANNEL: channel})
             why = _wait(child, launch.seconds)
