@@ -111,12 +111,26 @@ def test_learn_alarm_accept(place: Path, capfd: pytest.CaptureFixture[str]) -> N
 def test_a_policy_asks_for_a_quiet_run_in_one_line(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
     (place / "policy.yml").write_text(POLICY)
     run(capfd, "--learn")
+    assert say(capfd, "verify", "dir:out", "-p", "policy.yml")[0] == 1  # a first run was compared with nothing
+    run(capfd, "--learn")
     assert say(capfd, "verify", "dir:out", "-p", "policy.yml")[0] == 0
     (place / "data" / ".steal").write_text("")
     (place / "data" / "part-9.csv").write_text("1\n")  # another model, so that nothing is said about it yet
     run(capfd, code=1)
     code, out, _ = say(capfd, "verify", "dir:out", "-p", "policy.yml")
     assert code == 1 and "nothing-severe" in out
+
+
+def test_throwing_the_profile_away_makes_nothing_better(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (place / "policy.yml").write_text(POLICY)
+    for _ in range(2):
+        run(capfd, "--learn")
+    (place / "data" / ".steal").write_text("")
+    (place / "data" / "part-9.csv").write_text("1\n")
+    for name in ("train.yaml", "train.yaml.sigstore.json"):
+        (place / name).unlink()
+    run(capfd, "--learn")
+    assert say(capfd, "verify", "dir:out", "-p", "policy.yml")[0] == 1
 
 
 def test_a_profile_that_was_changed_does_not_count(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
@@ -190,3 +204,13 @@ def test_enforced_the_step_can_do_what_it_did_and_nothing_else(
     assert made["outcome"] == "failed"  # the kernel refused the file
     stolen = next(item for item in made["profile"]["findings"] if item["key"].endswith("/customers.db"))
     assert stolen["details"]["tried"] is True
+
+
+def test_a_run_that_failed_or_was_held_back_does_not_wait(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        run(capfd, "--learn")
+    (place / "data" / ".steal").write_text("")
+    run(capfd, "--enforce", code=4)
+    run(capfd, "--enforce", "--learn", code=4)
+    assert not (place / "train.yaml.waiting").exists()
+    assert json.loads(say(capfd, "profile", "show", "train.yaml", "--json")[1])["runs"] == 2

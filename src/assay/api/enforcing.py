@@ -90,6 +90,9 @@ def needs(profile: Profile, wanted: Wanted) -> Needs:
             _writing(made, fact, wanted)
         elif fact.kind is Kind.PROGRAM and "*" not in fact.text:
             _allow(made, made.execute, _path(fact.text, wanted), fact)
+            folder, mark, base = fact.text.rpartition("/bin/")
+            if mark and base.startswith("python") and folder and not folder.startswith(("/usr", "$")):
+                _allow(made, made.read, _path(f"{folder}/lib", wanted), fact)  # its packages are no facts of their own
         elif fact.kind is Kind.DESTINATION:
             _destination(made, fact)
         elif fact.kind in (Kind.SENSITIVE, Kind.PERSISTENCE, Kind.DELETION):
@@ -98,7 +101,6 @@ def needs(profile: Profile, wanted: Wanted) -> Needs:
 
 
 def _reading(made: Needs, fact: Fact, lying: Counter[str], wanted: Wanted) -> None:
-    from assay.collect.profile.interface import Kind
     from assay.collect.profile.naming import place
 
     folder = fact.text.rpartition("/")[0]
@@ -113,7 +115,7 @@ def _reading(made: Needs, fact: Fact, lying: Counter[str], wanted: Wanted) -> No
         made.left_out.append(f"{fact.kind.value} {fact.text}: names vary beside the code; declare a folder as an input")
     elif "*" not in fact.text:
         _allow(made, made.read, _path(fact.text, wanted), fact)
-        if fact.kind is Kind.CODE:
+        if fact.text.endswith(".py"):
             compiled = _path(f"{folder}/__pycache__", wanted)
             if compiled is not None and os.path.isdir(compiled):
                 _allow(made, made.read, compiled, fact)

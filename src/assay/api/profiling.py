@@ -1,7 +1,7 @@
-"""`profile`: what a step usually does, as a file that somebody signed; learning it, accepting a run, comparing.
+"""`profile`: holding a run against what its step usually does, learning it, and accepting what was unusual.
 
-A profile beside its signature (``FILE.sigstore.json``) decides what is unusual, so nobody's profile counts but that of
-somebody who is trusted: a changed, unsigned or foreign one stops the run before the step starts.
+Whatever is wrong with a profile stops the run before the step starts. A run with a severe finding, and one that did not
+succeed, are never learned by themselves.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
+from assay.api.profile_files import SIGNATURE, open_profile, save_profile, sign_file
 from assay.api.signers import SignWith, signer
 from assay.config import Config, load
-from assay.errors import RejectedError, UndecidedError, UsageError
-from assay.files import read_file, write_atomic
+from assay.errors import UsageError
+from assay.files import read_file
 
 if TYPE_CHECKING:
     from assay.alerts.finding import Finding
@@ -24,13 +25,8 @@ if TYPE_CHECKING:
     from assay.collect.profile.model import Profile
     from assay.collect.step.interface import Files
     from assay.collect.trace.interface import Trace
-    from assay.evidence.predicates.profile import ProfileState
     from assay.evidence.signers.interface import Signer
-    from assay.evidence.trust.interface import Anchor
     from assay.guard.sandbox.interface import Wanted
-
-SIGNATURE = ".sigstore.json"
-"""Ending of the file beside a profile that holds its signature."""
 
 WAITING = ".waiting"
 """Ending of the file beside a profile with the run that waits for somebody's acceptance."""
@@ -48,18 +44,6 @@ class Profiling:
     """Allow the step only what the profile has learned."""
     keys: tuple[str, ...] = ()
     """Public key files of those who may sign it; by default whoever the configuration trusts, else one's own key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A profile whose signature holds."""
-
-    profile: Profile
-    sha256: str
-    """Hex digest of the file."""
-    by: str
-    """Who was proved to have signed it."""
-    state: ProfileState
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,61 +66,6 @@ class Compared:
         from assay.collect.profile.compare import severe
 
         return bool(severe(self.findings))
-
-
-def open_profile(path: str, *, keys: Sequence[str] = (), config: Config, now: datetime | None = None) -> Opened:
-    """The profile in ``path``, after its signature was proved. Raises `UndecidedError` when nobody signed it or nobody
-    is trusted, `RejectedError` when the signature is of another file or of somebody else.
-    """
-    from assay.collect.profile import document
-    from assay.evidence import documents, predicates
-    from assay.evidence.predicates.profile import PREDICATE_TYPE
-    from assay.evidence.verification import Candidate, examine
-
-    data = read_file(path, document.MAX_BYTES)
-    signature = path + SIGNATURE
-    if not os.path.exists(signature):
-        raise UndecidedError(
-            f"nobody signed the profile {path}",
-            hint=f"read it, then: assay profile accept {path} --by YOU --reason TEXT",
-        )
-    bundles = documents.read_documents(read_file(signature, 1 << 20), signature)
-    found = examine(Candidate(signature, bundles[0]), _anchors(keys, config), now or datetime.now(UTC))
-    if len(bundles) != 1 or found.proof is None or found.statement is None:
-        why = found.problem or f"{signature} holds {len(bundles)} documents instead of one"
-        raise RejectedError(f"the profile {path} does not count: {why}")
-    statement = found.statement
-    if statement.predicate_type != PREDICATE_TYPE:
-        raise RejectedError(f"the profile {path} does not count: {signature} is a statement of another type")
-    digest = sha256(data).hexdigest()
-    if digest not in {subject.digest.get("sha256") for subject in statement.subjects}:
-        raise RejectedError(
-            f"the profile {path} was changed after it was signed",
-            hint=f"look at the change; if it is right: assay profile accept {path} --by YOU --reason TEXT",
-        )
-    state: ProfileState = predicates.read(PREDICATE_TYPE, dict(statement.predicate))
-    return Opened(document.load(data, path), digest, str(found.proof), state)
-
-
-def save_profile(path: str, profile: Profile, state: ProfileState, secret: Signer) -> str:
-    """Write a profile and its signature; the file's digest (hex). Between the two files the profile does not count."""
-    from assay.collect.profile import document
-
-    return sign_file(path, document.dump(profile), state, secret)
-
-
-def sign_file(path: str, data: bytes, state: ProfileState, secret: Signer) -> str:
-    """Write ``data`` and a signature that says ``state`` about it."""
-    from assay.evidence import predicates
-    from assay.evidence.predicates.profile import PREDICATE_TYPE
-    from assay.evidence.statement import Statement, Subject
-
-    digest = sha256(data).hexdigest()
-    subject = Subject(os.path.basename(path), {"sha256": digest})
-    bundle = secret.sign(Statement((subject,), PREDICATE_TYPE, predicates.builtins(state)).dump())
-    write_atomic(path, data)
-    write_atomic(path + SIGNATURE, bundle.raw)
-    return digest
 
 
 def begin(
@@ -191,7 +120,9 @@ def finish(
     learned = ""
     moment = (now or datetime.now(UTC)).replace(microsecond=0)
     previous = {"sha256": digest} if digest else None
-    if severe(findings):
+    if wish.learn and not succeeded:
+        learned = "not learned: the step did not succeed"
+    elif severe(findings) and succeeded and not wish.enforce:
         alone = as_profile(found, profile)
         state = ProfileState(
             step=profile.step,
@@ -203,9 +134,7 @@ def finish(
         )
         save_profile(wish.path + WAITING, alone, state, secret)
         learned = f"not learned; if all of it is right: assay profile accept {wish.path} --by YOU --reason TEXT"
-    elif wish.learn and not succeeded:
-        learned = "not learned: the step did not succeed"
-    elif wish.learn:
+    elif wish.learn and not severe(findings):
         made = learn(profile, found)
         state = ProfileState(
             step=profile.step,
@@ -346,11 +275,3 @@ def difference(path: str, other: str | None, *, keys: Sequence[str] = (), config
         if was is not None and was.sha256 and set(known.sha256) - set(was.sha256):
             made.append(("~", fact))
     return [(sign, fact.kind.value, fact.text) for sign, fact in sorted(made, key=lambda item: item[1])]
-
-
-def _anchors(keys: Sequence[str], config: Config) -> list[Anchor]:
-    from assay.api.anchors import TrustIn, anchors_of, anchors_of_keys, named
-
-    if keys:
-        return anchors_of_keys(keys)
-    return [anchor for rule in config.trust for anchor in named(rule, config)] or anchors_of(TrustIn())

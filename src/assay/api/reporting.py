@@ -45,7 +45,7 @@ def report(
     now = now or datetime.now(UTC)
     with open_store(directory, config=config) as store:
         entries = store.find(since=since)
-        expected = _Expected(trust or TrustIn(), config)
+        expected = Expected(trust or TrustIn(), config)
         records = _records(store, entries, expected, now, progress)
         place = os.path.basename(store_path(directory, config).rstrip("/")) or "store"
         made = coverage.assess(framework, records, _settings(config), now=now, store=place, head=str(store.head()))
@@ -57,7 +57,7 @@ def report(
     return made
 
 
-class _Expected:
+class Expected:
     """Who may have signed a statement, by the target that it says it is about."""
 
     def __init__(self, choice: TrustIn, config: Config) -> None:
@@ -83,6 +83,12 @@ class _Expected:
         rule = self._config.trust_for(target)
         return self._named(rule) if rule is not None else ()
 
+    def everybody(self) -> Sequence[Anchor]:
+        """Whoever may sign a statement about anything at all."""
+        if self._chosen is not None:
+            return self._chosen
+        return [anchor for rule in self._config.trust for anchor in self._named(rule)]
+
     def _named(self, rule: Trust) -> Sequence[Anchor]:
         if id(rule) not in self._rules:
             self._rules[id(rule)] = named(rule, self._config)
@@ -90,7 +96,7 @@ class _Expected:
 
 
 def _records(
-    store: Store, entries: Sequence[Entry], expected: _Expected, now: datetime, progress: Progress | None
+    store: Store, entries: Sequence[Entry], expected: Expected, now: datetime, progress: Progress | None
 ) -> Iterator[coverage.Record]:
     for number, entry in enumerate(entries, 1):
         if progress is not None and number % 100 == 0:

@@ -8,7 +8,7 @@ import socket
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -148,11 +148,11 @@ def run(
             sorted(environment),
             sorted(step.secrets),
             step.network,
-            step.isolation,
+            held.isolation.value,
             {"tier": str(plan.tier), "files": plan.files, "network": plan.network, "products": plan.products},
             tuple(plan.gaps),
             cells,
-            step.parameters,
+            {**step.parameters, **_by_profile(profile, before)},
         )
     said = _annotations(files, labels={**config.labels, **(labels or {})}, identify=identify)
     made = statements.statements(trace, files, described, annotations=said)
@@ -202,6 +202,13 @@ def _held(wish: Profiling | None, usual: Profile | None, wanted: Wanted) -> Want
     return enforced(usual, wanted)
 
 
+def _by_profile(wish: Profiling | None, digest: str | None) -> dict[str, Any]:
+    """What the provenance says about the profile that a run was held to."""
+    if wish is None or digest is None:
+        return {}
+    return {"profile": {"name": os.path.basename(wish.path), "sha256": digest, "enforced": wish.enforce}}
+
+
 def _compared(compared: Compared, step: str, trace: Trace, about: tuple[Subject, ...]) -> Made:
     """The findings as evidence about what the run made."""
     from assay.collect.profile import sarif
@@ -214,6 +221,7 @@ def _compared(compared: Compared, step: str, trace: Trace, about: tuple[Subject,
         sha256=compared.sha256,
         started=trace.started,
         finished=trace.finished,
+        complete=trace.mechanism != "audit-hook",  # which sees what a program lets it see
     )
     return Made(sarif.PREDICATE_TYPE, document, about)
 
@@ -393,7 +401,7 @@ def _traced(step: Step, plan: Plan, wanted: Wanted, walls: Walls, environment: M
         step.allow_io_uring,
         step.seconds,
     )
-    return TRACERS[plan.trace].run(launch, walls.arbiter)
+    return _without_streams(TRACERS[plan.trace].run(launch, walls.arbiter))
 
 
 def _tell_refused(trace: Trace, walls: Walls) -> None:
@@ -404,6 +412,23 @@ def _tell_refused(trace: Trace, walls: Walls) -> None:
             changes = use.written + use.appeared + use.removed
             uses = use.read + use.listed + use.executed
             use.denied = max(use.denied, changes if "write" in rule or rule == "persistence" else uses)
+
+
+def _without_streams(trace: Trace) -> Trace:
+    """The trace without our own standard streams: whoever redirected them opened those files, and not the step. Beyond
+    that one use each they count as any other file.
+    """
+    streams: list[bytes] = []
+    for number in range(3):
+        with suppress(OSError):
+            streams.append(os.fsencode(os.readlink(f"/proc/self/fd/{number}")))
+    files = dict(trace.files)
+    for path in set(streams) & files.keys():
+        use = files[path]
+        once = use.read + use.written <= 2 * streams.count(path)  # one that is open for both counts twice
+        if once and not (use.removed or use.appeared or use.executed):
+            del files[path]
+    return replace(trace, files=files)
 
 
 def _examined(

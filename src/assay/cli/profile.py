@@ -59,7 +59,7 @@ def _trusting(parser: argparse.ArgumentParser) -> None:
 
 def show(parsed: argparse.Namespace) -> int:
     """Show: also a profile that does not count, but then it says why, and the exit code is the reason's."""
-    from assay.api.profiling import open_profile
+    from assay.api.profile_files import open_profile
     from assay.collect.profile import document
     from assay.config import load
     from assay.files import read_file
@@ -181,7 +181,7 @@ def _worth(findings: Any, verbose: bool) -> list[Finding]:
 def enforce(parsed: argparse.Namespace) -> int:
     """Enforce: prints what `assay run --enforce` would put up; changes nothing."""
     from assay.api.enforcing import needs
-    from assay.api.profiling import open_profile
+    from assay.api.profile_files import open_profile
     from assay.api.running import installation
     from assay.config import load
     from assay.guard.sandbox.interface import Wanted

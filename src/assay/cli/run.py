@@ -93,6 +93,9 @@ def run(parsed: argparse.Namespace) -> int:
         printing.as_json(_document(made))
     elif not parsed.quiet:
         _say(made, verbose=parsed.verbose)
+    elif made.compared is not None and made.compared.severe:
+        for line in _unusual(made.compared, 8, verbose=False):
+            printing.note(f"assay: {line}")
     return made.exit_code
 
 

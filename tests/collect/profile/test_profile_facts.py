@@ -185,10 +185,28 @@ def test_every_technique_is_in_the_catalogue() -> None:
     catalogue = json.loads((Path(assay.__file__).parent / "policy" / "frameworks" / "atlas.json").read_text())
     known = {item["id"] for item in catalogue["techniques"]} if isinstance(catalogue["techniques"], list) else set(
         catalogue["techniques"])  # fmt: skip
-    texts = (
-        "/bin/sh /usr/bin/curl /usr/bin/gcc /srv/x /usr/bin/uname $IN/a $IN/test/a $OUT/a $CODE/a $ENV/a /dev/shm/* ~/x "
-        "netlink ptrace memfd_create os.system numpy /proc/PID/environ $TMPDIR/*.so /run/docker.sock"
-    ).split(" ")
+    texts = [
+        "/bin/sh",
+        "/usr/bin/curl",
+        "/usr/bin/gcc",
+        "/srv/x",
+        "/usr/bin/uname",
+        "$IN/a",
+        "$IN/test/a",
+        "$OUT/a",
+        "$CODE/a",
+        "$ENV/a",
+        "/dev/shm/*",
+        "~/x",
+        "netlink",
+        "ptrace",
+        "memfd_create",
+        "os.system",
+        "numpy",
+        "/proc/PID/environ",
+        "$TMPDIR/*.so",
+        "/run/docker.sock",
+    ]
     texts += ["tcp a:1", "unix /x", "unix @x", "unshare user", "tcp 169.254.169.254:80", "tcp localhost:1"]
     texts += ["~/.netrc (absent)", "unix /run/docker.sock"]
     for kind in Kind:
@@ -200,10 +218,13 @@ def test_every_technique_is_in_the_catalogue() -> None:
 def test_findings_as_sarif_are_what_the_predicate_says() -> None:
     profile = learn(Profile("train"), Facts(frozenset(), {}))
     found = compare(profile, Facts(frozenset({Fact(Kind.READ, "/srv/[x](y)"), Fact(Kind.OUTPUT, "$OUT/*.x")}), {}))
-    log = sarif.log(found, step="train", runs=1, sha256="ab" * 32, started=0, finished=10**9)
+    log = sarif.log(found, step="train", runs=1, sha256="ab" * 32, started=0, finished=10**9, complete=True)
     predicates.check(sarif.PREDICATE_TYPE, log)
     levels = [(item["ruleId"], item["level"], item["kind"]) for item in log["runs"][0]["results"]]
     assert levels == [("profile/reads", "error", "fail"), ("profile/outputs", "none", "informational")]
     assert "\\[x\\]" in log["runs"][0]["results"][0]["message"]["text"]
-    empty = sarif.log([], step="train", runs=1, sha256="ab" * 32, started=0, finished=10**9)
+    empty = sarif.log([], step="train", runs=1, sha256="ab" * 32, started=0, finished=10**9, complete=True)
     assert empty["runs"][0]["results"] == []
+    for runs, complete in ((0, True), (3, False)):
+        log = sarif.log([], step="train", runs=runs, sha256="ab" * 32, started=0, finished=1, complete=complete)
+        assert log["runs"][0]["invocations"][0]["executionSuccessful"] is False

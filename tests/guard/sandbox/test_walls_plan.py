@@ -90,6 +90,24 @@ def test_outputs_that_hold_what_runs_later_are_a_gap(tmp_path, monkeypatch):
     assert gaps(tmp_path / "out") == []
 
 
+def test_outputs_that_hold_secrets_stop_the_step(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "out").mkdir()
+    key = tmp_path / "out" / "signing.pem"
+    assert plan(Wanted(write=(str(tmp_path),), hidden=(str(key),)), FULL).missing == ()  # there are none yet
+    key.touch()
+    for wanted in Wanted(write=(str(tmp_path / "out"),), hidden=(str(key),)), Wanted(write=(str(tmp_path),)):
+        (tmp_path / ".ssh").mkdir(exist_ok=True)
+        assert "holds secrets" in plan(wanted, FULL).missing[0]
+
+
+def test_inputs_in_outputs_are_a_gap(tmp_path):
+    gaps = plan(Wanted(read=(str(tmp_path / "data"),), write=(str(tmp_path),)), FULL).gaps
+    assert "inputs-in-outputs" in {gap.name for gap in gaps}
+    gaps = plan(Wanted(read=(str(tmp_path),), write=(str(tmp_path / "out"),)), FULL).gaps
+    assert "inputs-in-outputs" not in {gap.name for gap in gaps}
+
+
 def test_a_named_tracer():
     assert plan(Wanted(), FULL, "ptrace").trace == "ptrace"
     with pytest.raises(UsageError, match="unknown tracer 'strace'"):

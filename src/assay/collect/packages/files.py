@@ -92,7 +92,7 @@ def name_of(text: str) -> str:
     """A package's name as PEP 503 spells it. Raises `DocumentError` for what is no name."""
     # The Kelvin sign and the long s fold to ASCII letters: what only looks like a name is none.
     if not text.isascii() or len(text) > 200 or not re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", text):
-        raise DocumentError(f"{ascii(text[:80])} is not the name of a package")
+        raise DocumentError(f"{text[:80]!a} is not the name of a package")
     return str(canonicalize_name(text))
 
 
@@ -133,7 +133,9 @@ def _get(url: str, source: Source, settings: Settings) -> tuple[bytes, str] | No
             if error.code in (404, 410):
                 return None
             if error.code in (401, 403):
-                raise UndecidedError(f"the index {source.name} refuses the login", hint="see: pip config list") from None
+                raise UndecidedError(
+                    f"the index {source.name} refuses the login", hint="see: pip config list"
+                ) from None
             raise UndecidedError(f"the index {source.name} answered {error.code}: {clean(error.reason, 80)}") from None
     except (OSError, ValueError) as error:
         raise UndecidedError(f"the index {source.name} cannot be read: {web.reason(error)}") from None
@@ -241,12 +243,8 @@ def _local(name: str, source: Source, path: str) -> list[File]:
         entries = sorted(os.listdir(folder))
     except OSError:
         return []
-    found = []
-    for entry in entries:
-        for file in _file(entry, name, source, None):
-            digest = sha256_of(os.path.join(folder, entry))
-            found += _file(file.filename, name, source, digest)
-    return found
+    named = [entry for entry in entries if any(_file(entry, name, source, None))]
+    return [file for entry in named for file in _file(entry, name, source, sha256_of(os.path.join(folder, entry)))]
 
 
 def sha256_of(path: str) -> str:

@@ -1,4 +1,4 @@
-"""Where the user's pip looks for packages. Read from pip itself, so that every file and variable counts as it does there.
+"""Where the user's pip looks for packages, as pip itself says, so that every file and variable counts as it does there.
 
 Addresses may hold passwords: they stand in no message, no document and no program's argument list.
 """
@@ -11,7 +11,7 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from urllib.parse import unquote, urlsplit
@@ -154,9 +154,9 @@ def _shown(url: str) -> str:
     return (host + parts.path).rstrip("/") if host else unquote(parts.path)
 
 
-def _secrets(urls: object) -> set[str]:
+def _secrets(urls: Iterable[str]) -> set[str]:
     found: set[str] = set()
-    for url in urls if not isinstance(urls, str) else ():  # type: ignore[attr-defined]
+    for url in urls:
         user = urlsplit(url).netloc.rpartition("@")[0]
         if user:
             found |= {user, *user.split(":")}

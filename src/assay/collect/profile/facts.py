@@ -42,6 +42,7 @@ NOTABLE = frozenset(
 _OWN = f"{FOLDER}/"
 """Our own audit hook, which is no part of the step."""
 
+_PYTHON = re.compile(r"python(?:\d(?:\.\d+)?t?)?")
 _LIBRARY = re.compile(r"\.so(?:\.[\d.]+)?$")
 _SOURCE = re.compile(r"\.(?:py|pyx|pth|sh|bash|r|jl|ipynb|pl|rb|js)$", re.I)
 _PACKAGES = re.compile(r"/(?:site|dist)-packages/([^/]+)")
@@ -71,6 +72,7 @@ class _Reader:
         self._sources: set[str] = set()
         self._secrets = frozenset(places.sensitive)
         self._below = tuple(f"{folder.rstrip('/')}/" for folder in places.sensitive)
+        self._software = tuple(self._interpreters())
         self._listed = 0
 
     def result(self) -> Facts:
@@ -88,6 +90,16 @@ class _Reader:
         tried = frozenset(self._facts - self._came)
         hooked = bool(self._trace.modules)
         return Facts(frozenset(self._facts), self._numbers(), self._digests, tried, self._examples, hooked)
+
+    def _interpreters(self) -> Iterator[str]:
+        """The packages of Pythons that ran beside the installation, behind a shim for example. That one of them ran is
+        a fact of its own, so nothing hides behind this. In the step's own folders nothing is software.
+        """
+        for process in self._trace.processes:
+            real = self._names.real(os.fsdecode(process.program))
+            folder, _, base = real.rpartition("/bin/")
+            if _PYTHON.fullmatch(base) and place(self._names.symbolic(real)) in ("", "~"):
+                yield f"{folder}/lib/"
 
     def _add(self, kind: Kind, text: str, path: str | None = None, *, happened: bool = True) -> None:
         fact = Fact(kind, text)
@@ -149,7 +161,7 @@ class _Reader:
         source = bytecode(real)
         if source is not None:
             real, name = source, self._names.symbolic(source)
-        if where == "$ENV" or real.startswith(SYSTEM):
+        if where == "$ENV" or real.startswith((*SYSTEM, *self._software)):
             if match := _PACKAGES.search(real):
                 self._module(match[1])
             return
@@ -177,7 +189,7 @@ class _Reader:
         if (
             name == FOLDER
             or where in ("$ENV", "$TMPDIR")
-            or f"{name}/".startswith(SYSTEM)
+            or f"{name}/".startswith((*SYSTEM, *map(self._names.symbolic, self._software)))
             or cache(f"{name}/x") is not None
         ):
             return

@@ -26,9 +26,13 @@ _LEVELS = {
 
 
 def log(
-    findings: Sequence[Finding], *, step: str, runs: int, sha256: str, started: int, finished: int
+    findings: Sequence[Finding], *, step: str, runs: int, sha256: str, started: int, finished: int, complete: bool
 ) -> dict[str, Any]:
-    """The log. ``runs`` and ``sha256`` (hex) are the profile's, the times are those of the run (nanoseconds)."""
+    """The log. ``runs`` and ``sha256`` (hex) are the profile's, the times are those of the run (nanoseconds).
+
+    ``complete``: whether what was compared is all that the step did. Without that, and without earlier runs, the log
+    says that the comparison did not succeed: whoever throws a profile away must not get a clean one.
+    """
     rules = list(dict.fromkeys(_rule(item) for item in findings))
     examples = {_rule(item): item for item in reversed(findings)}
     run = {
@@ -41,7 +45,13 @@ def log(
             }
         },
         "automationDetails": {"id": f"assay-profile/{step}/"},
-        "invocations": [{"executionSuccessful": True, "startTimeUtc": _time(started), "endTimeUtc": _time(finished)}],
+        "invocations": [
+            {
+                "executionSuccessful": complete and runs > 0,
+                "startTimeUtc": _time(started),
+                "endTimeUtc": _time(finished),
+            }
+        ],
         "results": [_result(item, rules.index(_rule(item))) for item in findings],
         "columnKind": "unicodeCodePoints",
         "properties": {"step": step, "profile": {"runs": runs, "sha256": sha256}},

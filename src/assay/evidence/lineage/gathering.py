@@ -19,8 +19,8 @@ from assay.evidence.lineage.reading import read
 from assay.evidence.statement import Statement
 from assay.evidence.stores.interface import Entry, Store
 
-Prove = Callable[[Bundle, Statement], tuple[tuple[str, ...], str]]
-"""The expected signers who were proved, in words, and why there are none."""
+Prove = Callable[[Bundle, Statement | None], tuple[tuple[str, ...], str]]
+"""The expected signers who were proved, in words, and why there are none. Without a statement: whoever may sign any."""
 
 Progress = Callable[[int, int], None]
 """Told how many entries were read, and of how many."""
@@ -49,9 +49,9 @@ class Gathered:
         """See `Pieces.entries`."""
         return self._links.entries(key, role)
 
-    def members(self, seq: int, role: int) -> Sequence[str]:
-        """See `Pieces.members`."""
-        return self._links.members(seq, role)
+    def sharing(self, seq: int, role: int) -> Sequence[int]:
+        """See `Pieces.sharing`."""
+        return self._links.sharing(seq, role)
 
     def _piece(self, seq: int) -> Piece | None:
         entry = self._store.get(str(seq))
@@ -71,8 +71,11 @@ class Gathered:
             return None
         try:
             statement, claims = listing.read(bundle, name)
-        except DocumentError:
-            # A list of files that does not agree with itself lists nothing; a stranger may have written it.
+        except DocumentError as error:
+            # A stranger's broken document is as if it were not there; one that somebody expected signed may be the
+            # very step that was asked for.
+            if self._prove(bundle, None)[0]:
+                self._problem(f"{name} is signed and cannot be understood: {error.message}")
             return None
         return bundle, statement, read(statement, claims)
 

@@ -12,8 +12,9 @@ from typing import Protocol
 
 from assay.evidence.statement import STRONG
 
-SUBJECT, INPUT, OUTPUT, MEMBER = range(4)
-"""How an entry speaks of a digest: it is about it, its step read it, its step made it, its list of files holds it."""
+SUBJECT, INPUT, OUTPUT, MEMBER, FOLDER, SAME = range(6)
+"""How an entry speaks of a digest: it is about it, its step read it, its step made it, its list of files holds it, it
+lists the files of it, it knows another digest of the same bytes."""
 
 RUN, STATED = "run", "stated"
 """Of an act: something that ran, or a relation that a document states (a bill of materials, a release)."""
@@ -113,8 +114,8 @@ class Pieces(Protocol):
         """Numbers of the entries that speak so of this key, newest first."""
         ...
 
-    def members(self, seq: int, role: int) -> Sequence[str]:
-        """Keys of the files that this entry lists, of which some entry speaks as ``role``."""
+    def sharing(self, seq: int, role: int) -> Sequence[int]:
+        """Numbers of the entries that speak as ``role`` of a file that this entry lists, newest first."""
         ...
 
     def piece(self, seq: int) -> Piece | None:

@@ -15,11 +15,11 @@ _STEPS = (
     ("training", r"train|\bfit\b|\blearn"),
     ("preparation", r"prep|clean|split|tokeni[sz]|download|ingest|extract|feature|label|dedup|filter|dataset"),
 )
-_MODEL = (
-    ".safetensors .gguf .ggml .onnx .pt .pth .ckpt .h5 .keras .pkl .pickle .joblib .tflite .bin .pb .mar .nemo .skops"
-).split()
-_DATA = ".csv .tsv .parquet .jsonl .ndjson .arrow .feather .tfrecord .npz .npy .avro .orc .txt .tar".split()
-_CODE = ".py .ipynb .sh .r .jl .yaml .yml .toml".split()
+_MODEL = re.compile(
+    r"\.(safetensors|gguf|ggml|onnx|pt|pth|ckpt|h5|keras|pkl|pickle|joblib|tflite|bin|pb|mar|nemo|skops)$"
+)
+_DATA = re.compile(r"\.(csv|tsv|parquet|jsonl|ndjson|arrow|feather|tfrecord|npz|npy|avro|orc|txt|tar)$")
+_CODE = re.compile(r"\.(py|ipynb|sh|r|jl|yaml|yml|toml)$")
 _WORDS = (
     ("dataset", re.compile(r"(^|[-_/. ])(data|dataset|corpus|raw|train|valid)([-_/. ]|$)", re.IGNORECASE)),
     ("model", re.compile(r"(^|[-_/. ])(model|weights|checkpoint|bert|llama)([-_/. ]|$)", re.IGNORECASE)),
@@ -48,7 +48,7 @@ def of_artifact(name: str) -> str:
     """The kind of an artifact by its name; empty when the name does not tell."""
     lower = name.lower().split("@")[0]
     for kind, endings in (("model", _MODEL), ("dataset", _DATA), ("code", _CODE)):
-        if lower.endswith(tuple(endings)):
+        if endings.search(lower):
             return kind
     if lower.startswith(("oci:", "docker:", "docker-pullable:", "pkg:docker", "pkg:oci")):
         return "image"

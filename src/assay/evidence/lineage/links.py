@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator
 
-from assay.evidence.lineage.interface import EMPTY, INPUT, MEMBER, OUTPUT, SUBJECT, Said
+from assay.evidence.lineage.interface import EMPTY, FOLDER, INPUT, MEMBER, OUTPUT, SAME, SUBJECT, Said
 from assay.evidence.statement import STRONG
 
 
@@ -34,14 +34,14 @@ class Links:
         )
         return [row[0] for row in found]
 
-    def members(self, seq: int, role: int) -> list[str]:
-        """Keys of an entry's files of which some entry speaks as ``role``."""
+    def sharing(self, seq: int, role: int) -> list[int]:
+        """Numbers of the entries that speak as ``role`` of a file that the entry ``seq`` lists, newest first."""
         found = self._asked().execute(
-            "SELECT DISTINCT m.key FROM links m WHERE m.seq=? AND m.role=?"
-            " AND EXISTS (SELECT 1 FROM links o WHERE o.key=m.key AND o.role=?) ORDER BY m.key",
-            (seq, MEMBER, role),
+            "SELECT DISTINCT o.seq FROM links m JOIN links o ON o.key=m.key AND o.role=? WHERE m.seq=? AND m.role=?"
+            " ORDER BY o.seq DESC",
+            (role, seq, MEMBER),
         )
-        return [_long(row[0]) for row in found]
+        return [row[0] for row in found]
 
     def close(self) -> None:
         """Let go of it."""
@@ -50,7 +50,7 @@ class Links:
     def _asked(self) -> sqlite3.Connection:
         if not self._ready:
             self._db.execute("CREATE INDEX by_key ON links (key, role, seq)")
-            self._db.execute(f"CREATE INDEX by_entry ON links (seq, key) WHERE role={MEMBER:d}")
+            self._db.execute("CREATE INDEX by_entry ON links (seq, role, key)")
             self._ready = True
         return self._db
 
@@ -58,7 +58,8 @@ class Links:
 def rows(said: Said) -> Iterator[tuple[str, int]]:
     """Key and role of everything that a statement speaks of by a digest that joins."""
     found = {(item.key, SUBJECT) for item in said.subjects if item.joins}
-    found |= {(key, SUBJECT) for group in said.same for key in group if key != EMPTY}
+    found |= {(key, role) for group in said.same for key in group if key != EMPTY for role in (SUBJECT, SAME)}
+    found |= {(item.key, FOLDER) for item in said.subjects if said.members and item.joins}
     for act in said.acts:
         found |= {(item.key, INPUT) for item in act.inputs if item.joins}
         found |= {(item.key, OUTPUT) for item in act.outputs if item.joins}
@@ -70,7 +71,3 @@ def _short(key: str) -> bytes:
     """SHA-256, which nearly all are, as its 32 bytes; any other as text, which is longer."""
     algorithm, _, value = key.partition(":")
     return bytes.fromhex(value) if algorithm == "sha256" else key.encode()
-
-
-def _long(key: bytes) -> str:
-    return f"sha256:{key.hex()}" if len(key) == 32 else key.decode()

@@ -73,7 +73,9 @@ def _target_scheme(statement: Statement) -> str:
     return said.partition(":")[0] if isinstance(said, str) else ""
 
 
-def _acts(kind: str, predicate: Mapping[str, Any], statement: Statement, subjects: tuple[Thing, ...]) -> tuple[Act, ...]:
+def _acts(
+    kind: str, predicate: Mapping[str, Any], statement: Statement, subjects: tuple[Thing, ...]
+) -> tuple[Act, ...]:
     if kind.startswith(_CYCLONEDX):
         return bills.acts(predicate, subjects)
     for start, reader in _READERS.items():
@@ -131,7 +133,7 @@ def _link(predicate: Mapping[str, Any], subjects: tuple[Thing, ...]) -> Act:
 
 def _witness(predicate: Mapping[str, Any], subjects: tuple[Thing, ...]) -> Act | None:
     """A collection of witness: materials and products are attestations in it. (in-toto/witness, docs/attestors.)"""
-    found = {}
+    found: dict[str, Mapping[str, Any]] = {}
     for item in map(mapping, items(predicate.get("attestations"))):
         found.setdefault(text(item.get("type")).rstrip("/").rpartition("/attestations/")[2].partition("/")[0], item)
     materials, products = (mapping(mapping(found.get(name)).get("attestation")) for name in ("material", "product"))

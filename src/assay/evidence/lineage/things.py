@@ -53,9 +53,7 @@ def keys(digest: object) -> list[str]:
     return [
         f"{name}:{found[name]}"
         for name in STRONG
-        if isinstance(found.get(name), str)
-        and len(found[name]) == _LENGTHS[name[-3:]]
-        and _HEX.fullmatch(found[name])
+        if isinstance(found.get(name), str) and len(found[name]) == _LENGTHS[name[-3:]] and _HEX.fullmatch(found[name])
     ]
 
 

@@ -6,12 +6,13 @@ accepts that.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from assay.collect.trace.interface import Gap
 from assay.errors import UndecidedError, UsageError
 from assay.guard.sandbox.interface import Isolation, Place, Plan, Wanted
-from assay.guard.sandbox.sensitive import run_later_beneath
+from assay.guard.sandbox.sensitive import run_later_beneath, secrets
 
 TRACERS = ("seccomp-unotify", "ptrace", "audit-hook")
 """Best first."""
@@ -39,7 +40,7 @@ def plan(wanted: Wanted, place: Place, trace: str | None = None) -> Plan:
     return Plan(tier, tracer, files, network, "opens", gaps, missing)
 
 
-_STOPPING = ("no-file-rules", "no-network-rules", "no-allow-list")
+_STOPPING = ("no-file-rules", "no-network-rules", "no-allow-list", "secrets-in-outputs")
 """Gaps that stop the step unless they are accepted: what was asked for is not there."""
 
 
@@ -85,14 +86,7 @@ def _gaps(wanted: Wanted, place: Place, tracer: str, files: str, network: str) -
             "what the step writes it may also map as code: only strict mode, in mounts of its own, stops that",
             ("programs",),
         )
-    for folder in wanted.write:
-        if found := list(run_later_beneath(folder)):
-            yield Gap(
-                "persistent-outputs",
-                f"the declared output {folder} holds what runs later by itself ({', '.join(found[:3])}): "
-                "the step could change it",
-                ("files", "programs"),
-            )
+    yield from _overlaps(wanted)
     if 0 < place.landlock < 6:
         yield Gap("signals", "this kernel's Landlock does not stop signals to other processes", ("programs",))
     if network == "nothing":
@@ -111,6 +105,23 @@ def _gaps(wanted: Wanted, place: Place, tracer: str, files: str, network: str) -
             "only Python's own events are seen, and a program can hide from them; what a monitor would have to refuse "
             "(the keyring, io_uring, programs in memory) is not refused",
         )
+
+
+def _overlaps(wanted: Wanted) -> Iterator[Gap]:
+    """Rules cannot take back for a part of a folder what they allow for the whole."""
+    hidden = secrets(wanted.hidden) if wanted.write else []
+    for folder in wanted.write:
+        inside = [path for path in hidden if path.startswith(folder.rstrip("/") + "/") and os.path.lexists(path)]
+        if inside:
+            message = f"the declared output {folder} holds secrets ({', '.join(inside[:3])}): the step could read them"
+            yield Gap("secrets-in-outputs", message, ("files",))
+        if found := list(run_later_beneath(folder)):
+            message = f"the declared output {folder} holds what runs later by itself ({', '.join(found[:3])})"
+            yield Gap("persistent-outputs", f"{message}: the step could change it", ("files", "programs"))
+        for path in wanted.read:
+            if path == folder or path.startswith(folder.rstrip("/") + "/"):
+                message = f"the declared input {path} lies in the output {folder}: the step could change it"
+                yield Gap("inputs-in-outputs", message, ("files",))
 
 
 def _off() -> Gap:

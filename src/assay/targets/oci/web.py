@@ -47,7 +47,8 @@ def base_url(host: str) -> str:
 def request(url: str, headers: Mapping[str, str], context: ssl.SSLContext | None = None) -> Any:
     """The open answer to a GET, closed by the caller; `urllib.error.HTTPError` (open, too) for one from 400 on.
 
-    ``context`` says which authorities are trusted, where they are not the system's. Raises `UndecidedError` when nobody answers.
+    ``context`` says which authorities are trusted, where they are not the system's. Raises `UndecidedError` when
+    nobody answers.
     """
     opener = urllib.request.OpenerDirector()  # no handler for file:, ftp: and data:
     for handler in _handlers(url, context):

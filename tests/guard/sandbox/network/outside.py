@@ -87,7 +87,9 @@ def attacker(folder: Path) -> str:
     return str(folder / "attacker")
 
 
-def step(command, temporary, *, network=(), isolation=Isolation.AUTO, mechanism=None, lookup=None, **places):
+def step(
+    command, temporary, *, network=(), isolation=Isolation.AUTO, mechanism=None, lookup=None, seconds=120, **places
+):
     """(the trace, what it wrote) of a command behind the walls; ``mechanism``: of `Plan.network`, instead of the best.
     ``lookup``: whom the monitor asks for names; then there are only the network's walls. ``places``: what `probe` is to
     have found.
@@ -119,7 +121,7 @@ def step(command, temporary, *, network=(), isolation=Isolation.AUTO, mechanism=
     try:
         variables = {"PATH": os.environ["PATH"], "TMPDIR": str(temporary), **walls.environment}
         launch = Launch(
-            command, variables, str(temporary), (to_file, *walls.confine), seconds=120, hook=False, linger=1
+            command, variables, str(temporary), (to_file, *walls.confine), seconds=seconds, hook=False, linger=1
         )
         trace = UserNotification().run(launch, walls.arbiter)
     finally:

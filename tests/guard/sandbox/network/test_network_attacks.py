@@ -17,7 +17,7 @@ from collect.trace.test_trace_places import become, like_docker
 from guard.sandbox.network import outside
 
 RACES = int(os.environ.get("ASSAY_RACES", "2000"))
-"""100000 is what the issue asks for; it takes a minute."""
+"""100000 is what the issue asks for; it takes one to three minutes for each place."""
 
 PLACES = {
     "root": ("namespace", lambda: None, {}),
@@ -72,6 +72,7 @@ def attack(program, place, isolation, *, listed, races=200):
                 network=network,
                 isolation=isolation,
                 mechanism=mechanism,
+                seconds=120 + races / 100,
                 **more,
             )
 

@@ -33,11 +33,11 @@ def read_installed(notes: object, warn: Warn) -> list[Package]:
         vcs = vcs_url(str(repository.get("vcs", "git")), link, repository.get("commit_id")) if repository else None
         url = clean_url(link) if link.startswith(("http://", "https://")) and not vcs else None
         made = make(entry.get("name"), entry.get("version"), "installed", folder, warn, url=url, vcs=vcs)
-        found += [replace(package, licences=_licences(entry, folder)) for package in made]
+        found += [replace(package, licences=stated_licences(entry, folder)) for package in made]
     return found
 
 
-def _licences(entry: Mapping[str, Any], folder: str) -> tuple[Licence, ...]:
+def stated_licences(entry: Mapping[str, Any], folder: str) -> tuple[Licence, ...]:
     """The expression where there is one, else the older field's first line, else the classifiers."""
     from assay.collect.bom.licences import parse_licence
 

@@ -114,13 +114,13 @@ class Connecting:
                 return self._go(request, found, raw[2:], allowed, own=True)
             return Answer(error=errno.EACCES, records=[_denied(contact, rule)])
         if any(part in text for part in _NAME_SERVICES):
-            return Answer(error=errno.ENOENT, records=[_denied(contact, "unix:name-service", errno.ENOENT)])
+            return Answer(error=errno.ENOENT, records=[_absent(contact, "unix:name-service", errno.ENOENT)])
         if not sockets.same_user(request.pid):
             return Answer(error=errno.EACCES, records=[_denied(contact, "unix:user")])
         try:
             handle = sockets.reach(request.pid, raw[2:].split(b"\0")[0], mediator.folders)
         except OSError as error:
-            return Answer(error=error.errno, records=[_denied(contact, "unix:none", error.errno)])
+            return Answer(error=error.errno, records=[_absent(contact, "unix:none", error.errno)])
         if handle is None:
             return Answer(error=errno.EACCES, records=[_denied(contact, "unix:outside")])
         if not request.alive():
@@ -230,6 +230,11 @@ def _disconnect(sock: socket.socket) -> None:
     if libc.connect(sock.fileno(), bytes(16), 16):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def _absent(contact: Contact, rule: str, error: int | None) -> Contact:
+    """Nothing is there, or as good as nothing: no attempt to get out."""
+    return replace(contact, decision=Decision.MEDIATED, rule=rule, error=error)
 
 
 def _denied(contact: Contact, rule: str, error: int | None = errno.EACCES) -> Contact:
