@@ -5,13 +5,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from assay.api import profiling
+from assay.api.profile_files import open_profile
+from assay.api.profiling import Profiling
+from assay.api.signers import SignWith, signer
 from assay.cli.main import main
+from assay.collect.profile.model import as_facts
+from assay.config import load
 
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
 TRAIN = """\
 import os, sys
 total = 0
@@ -214,3 +222,46 @@ def test_a_run_that_failed_or_was_held_back_does_not_wait(place: Path, capfd: py
     run(capfd, "--enforce", "--learn", code=4)
     assert not (place / "train.yaml.waiting").exists()
     assert json.loads(say(capfd, "profile", "show", "train.yaml", "--json")[1])["runs"] == 2
+
+
+def test_people_are_told_once_and_told_when_it_is_over(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    with (place / "assay.yaml").open("a") as file:
+        file.write("alerts: {outbox: state/alerts.db, sinks: [{name: log, type: file, path: alerts.jsonl}]}\n")
+    run(capfd, "--learn")
+    (place / "data" / ".steal").write_text("")
+    run(capfd, code=1)
+    opened = json.loads(say(capfd, "alerts", "list", "--json")[1])["open"]
+    stolen = [item for item in opened if "customers.db" in json.dumps(item)]
+    assert len(stolen) == 1 and "profile train" in json.dumps(stolen) and "AML.T0037" in json.dumps(stolen)
+    (place / "data" / ".steal").unlink()
+    run(capfd)
+    assert not json.loads(say(capfd, "alerts", "list", "--json")[1])["open"]
+
+
+def test_what_was_accepted_while_the_step_ran_stays(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run(capfd, "--learn")
+    mine = open_profile("train.yaml", config=load(None))
+    (place / "data" / ".steal").write_text("")
+    run(capfd, code=1)
+    assert say(capfd, "profile", "accept", "train.yaml", "--by", "Ada", "--reason", "fine")[0] == 0
+    # The run that began before the acceptance ends now, with the profile in its hands that it began with.
+    wish, secret = Profiling("train.yaml", learn=True), signer(SignWith(), load(None))[0]
+    said = profiling._learn(wish, mine.profile, mine.sha256, as_facts(mine.profile), secret, load(None), NOW)
+    assert said.startswith("learned: 3 runs")
+    shown = json.loads(say(capfd, "profile", "show", "train.yaml", "--json")[1])
+    assert any(name.endswith("customers.db") for name in shown["facts"]["reads"])
+
+
+def test_evidence_is_kept_when_the_profile_cannot_be_written(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    run(capfd, "--learn")
+    (place / "data" / ".steal").write_text("")
+    (place / "train.yaml.waiting").mkdir()
+    made = run(capfd, "--learn", code=1)
+    assert made["evidence"] and "cannot be written" in made["profile"]["learned"]
+
+
+def test_the_profile_lies_where_the_step_cannot_reach_it(place: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for path, said in (("out/train.yaml", "where the step may write"), ("nowhere/train.yaml", "no folder")):
+        command = ["run", "--step", "train", "--inputs", "data", "--outputs", "out", "--profile", path, "--learn"]
+        code, _, err = say(capfd, *command, "--", sys.executable, "train.py")
+        assert code == 2 and said in err and not (place / "out" / "model.json").exists()

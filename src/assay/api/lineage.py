@@ -71,7 +71,7 @@ def lineage(
     if not node.evidence and not made.edges:
         where = store_path(directory, config)
         raise UndecidedError(
-            f"there is no evidence about {target!r} ({made.target}) among the {gathered.count:,} statement(s) in {where}",
+            f"there is no evidence about {target!r} ({made.target}) in the {gathered.count:,} statement(s) of {where}",
             hint="record the steps that make and use it with 'assay run --inputs … --outputs … -- COMMAND', sign it "
             "with 'assay sign', or add other tools' statements with 'assay evidence import FILE'",
         )

@@ -1,7 +1,7 @@
 """A profile's file and the signature beside it (``FILE.sigstore.json``): writing both, and proving before reading.
 
-A profile decides what is unusual, so nobody's counts but that of somebody who is trusted: a changed, unsigned or foreign
-one is an error, never a profile that allows more.
+A profile decides what is unusual, so nobody's counts but that of somebody who is trusted: a changed, unsigned or
+foreign one is an error, never a profile that allows more.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from assay.api.profile_files import SIGNATURE, open_profile, save_profile, sign_file
 from assay.api.signers import SignWith, signer
 from assay.config import Config, load
-from assay.errors import UsageError
+from assay.errors import AssayError, UsageError
 from assay.files import read_file
 
 if TYPE_CHECKING:
@@ -75,8 +75,15 @@ def begin(
     one is to be learned. Raises `AssayError` for one of another step, and when it may not count.
     """
     from assay.collect.profile.model import Profile, seeded
+    from assay.guard.sandbox.paths import beneath
 
     pipeline, image = labels.get("pipeline", ""), labels.get("image", "")
+    real = os.path.realpath(wish.path)
+    if any(beneath(real, folder) for folder in wanted.write):
+        # Signed or not: the step could put an older one back.
+        raise UsageError(f"the profile {wish.path} lies where the step may write", hint="keep it beside the code")
+    if not os.path.isdir(os.path.dirname(real)):
+        raise UsageError(f"there is no folder for the profile {wish.path}")
     if not os.path.exists(wish.path) and wish.learn and not wish.enforce:
         network = None if wanted.network is None else [str(item) for item in wanted.network]
         return seeded(Profile(step, pipeline, image), network, len(wanted.read), len(wanted.write)), None
@@ -107,47 +114,68 @@ def finish(
     secret: Signer,
     *,
     succeeded: bool,
+    config: Config,
     now: datetime | None = None,
 ) -> Compared:
-    """Compare a run with its profile, and learn it where that was asked for and nothing severe was found."""
-    from assay.collect.profile.compare import compare, severe
+    """Compare a run with its profile, and learn it where that was asked for and nothing severe was found. Does not
+    raise for a profile that cannot be written: the run has its evidence all the same.
+    """
+    from assay.collect.profile.compare import compare
     from assay.collect.profile.facts import facts as facts_of
-    from assay.collect.profile.model import as_profile, learn
-    from assay.evidence.predicates.profile import ProfileState
 
     found = facts_of(trace, places(wanted, files))
-    findings = compare(profile, found)
-    learned = ""
+    compared = Compared(compare(profile, found), profile.runs, digest or sha256().hexdigest(), found, "")
     moment = (now or datetime.now(UTC)).replace(microsecond=0)
-    previous = {"sha256": digest} if digest else None
-    if wish.learn and not succeeded:
-        learned = "not learned: the step did not succeed"
-    elif severe(findings) and succeeded and not wish.enforce:
-        alone = as_profile(found, profile)
-        state = ProfileState(
-            step=profile.step,
-            runs=1,
-            action="waiting",
-            made=moment,
-            previous=previous,
-            findings=[item.key for item in severe(findings)][:1000],
-        )
-        save_profile(wish.path + WAITING, alone, state, secret)
-        learned = f"not learned; if all of it is right: assay profile accept {wish.path} --by YOU --reason TEXT"
-    elif wish.learn and not severe(findings):
-        made = learn(profile, found)
-        state = ProfileState(
-            step=profile.step,
-            runs=made.runs,
-            action="learned",
-            made=moment,
-            pipeline=profile.pipeline or None,
-            image=profile.image or None,
-            previous=previous,
-        )
-        save_profile(wish.path, made, state, secret)
-        learned = f"learned: {made.runs} runs, {len(made.facts):,} facts in {wish.path}"
-    return Compared(findings, profile.runs, digest or sha256().hexdigest(), found, learned)
+    try:
+        if wish.learn and not succeeded:
+            learned = "not learned: the step did not succeed"
+        elif compared.severe and succeeded and not wish.enforce:
+            _wait(wish.path, profile, compared, secret, moment)
+            learned = f"not learned; if all of it is right: assay profile accept {wish.path} --by YOU --reason TEXT"
+        elif wish.learn and not compared.severe:
+            learned = _learn(wish, profile, digest, found, secret, config, moment)
+        else:
+            learned = ""
+    except AssayError as error:
+        learned = f"not learned: {error.message}"
+    except OSError as error:
+        learned = f"not learned: {wish.path} cannot be written: {error.strerror or error}"
+    return replace(compared, learned=learned)
+
+
+def _wait(path: str, profile: Profile, compared: Compared, secret: Signer, now: datetime) -> None:
+    """Write the run down by itself, beside the profile."""
+    from assay.collect.profile.compare import severe
+    from assay.collect.profile.model import as_profile
+    from assay.evidence.predicates.profile import ProfileState
+
+    keys = [item.key for item in severe(compared.findings)][:1000]
+    state = ProfileState(step=profile.step, runs=1, action="waiting", made=now, findings=keys)
+    save_profile(path + WAITING, as_profile(compared.facts, profile), state, secret)
+
+
+def _learn(
+    wish: Profiling, profile: Profile, digest: str | None, found: Facts, secret: Signer, config: Config, now: datetime
+) -> str:
+    """Add the run to the profile as it is now: while the step ran, another run may have been learned or accepted."""
+    from assay.collect.profile.model import learn
+    from assay.evidence.predicates.profile import ProfileState
+
+    if digest is not None or os.path.exists(wish.path):
+        opened = open_profile(wish.path, keys=wish.keys, config=config)
+        profile, digest = opened.profile, opened.sha256
+    made = learn(profile, found)
+    state = ProfileState(
+        step=made.step,
+        runs=made.runs,
+        action="learned",
+        made=now,
+        pipeline=made.pipeline or None,
+        image=made.image or None,
+        previous={"sha256": digest} if digest else None,
+    )
+    save_profile(wish.path, made, state, secret)
+    return f"learned: {made.runs} runs, {len(made.facts):,} facts in {wish.path}"
 
 
 def places(wanted: Wanted, files: Files) -> Places:

@@ -158,7 +158,8 @@ def run(
     made = statements.statements(trace, files, described, annotations=said)
     compared = None
     if profile is not None and usual is not None:
-        compared = finish(profile, usual, before, trace, files, wanted, secret, succeeded=_succeeded(trace))
+        well = _succeeded(trace)
+        compared = finish(profile, usual, before, trace, files, wanted, secret, succeeded=well, config=config)
         made.append(_compared(compared, described.step, trace, made[0].subjects))
     entries, bundles = _kept(made, secret, directory, config, {**config.labels, **(labels or {})}, files)
     if flow_log is not None:

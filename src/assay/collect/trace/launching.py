@@ -49,18 +49,16 @@ class NotHereError(UndecidedError):
 
 def program_of(launch: Launch) -> bytes:
     """The absolute path of the command's program, found as a shell would. Raises `UsageError`."""
-    import shutil
-
     if not launch.command:
         raise UsageError("there is no command to run")
     name = launch.command[0]
-    if "/" in name:
-        found: str | None = os.path.join(launch.directory, name)
-    else:
-        found = shutil.which(name, path=launch.environment.get("PATH") or os.defpath)
-    if found is None or not os.path.isfile(found):
+    folders = [""] if "/" in name else (launch.environment.get("PATH") or os.defpath).split(os.pathsep)
+    places = [os.path.join(launch.directory, folder, name) for folder in folders]
+    files = [place for place in places if os.path.isfile(place)]
+    found = next((file for file in files if os.access(file, os.X_OK)), files[0] if files else None)
+    if found is None:
         raise UsageError(f"{name} is not a program that can be found", hint="give its path, or set PATH for the step")
-    return os.fsencode(os.path.join(launch.directory, found))
+    return os.fsencode(found)
 
 
 def start(launch: Launch, install: Callable[[], int | None]) -> Started:

@@ -1,0 +1,308 @@
+"""What watching and holding a step costs: `assay run`'s trace, alone and behind walls, beside the bare step and `strace`.
+
+Every way of running a step takes its turn in each round, as one whole process with all that it starts; what counts is
+CPU time of user and system together, the monitor's included (the machine is shared). "Beyond start" leaves out what the
+same way needs for a program that ends at once: starting has rows of its own. `assay run` as a whole, which also digests
+what was read, signs and stores, is measured where digests matter, with an empty and with a filled cache of digests.
+
+    python bench/run.py [--pairs 5] [--sets start,opens,files,calls,train,imports,compile] [--scratch DIR]
+
+Needs gcc, make and strace. Writes ``bench/results/run.json``; sets that are not measured again keep their figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+BIN = Path(sys.executable).parent
+RESULTS = Path(__file__).parent / "results" / "run.json"
+
+HELD = {"trace": "off", "auto": "auto", "strict": "strict"}
+"""Way to `--isolate`: our tracer, without evidence."""
+WAYS = ("bare", *HELD, "strace filtered", "strace")
+WHOLE = ("assay run, first", "assay run, again")
+CLAIMED = ("trace", "auto", "strict")
+
+SETS = {
+    "start": "a program that ends at once",
+    "opens": "100,000 opens of one file",
+    "files": "20,000 files, each opened once",
+    "calls": "1,000,000 calls of stat and getppid",
+    "train": "random forest of 4 s",
+    "imports": "import of scikit-learn, pandas, scipy.stats, matplotlib",
+    "compile": "make of 61 C files",
+}
+CLAIMS = {"opens": 6.0, "files": 6.0, "calls": 0.2, "train": 5.0, "imports": 8.0, "compile": 20.0}
+"""Microseconds of CPU a call; per cent of CPU beyond the bare step."""
+COUNTS = {"opens": 100_000, "files": 20_000, "calls": 1_000_000}
+START = 0.1
+"""Seconds from the decision to run a step to its end, for a program that ends at once."""
+
+LOOP = r"""
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    if (argc < 4) return 0;
+    long count = atol(argv[2]);
+    char name[4096];
+    struct stat found;
+    for (long i = 0; i < count; i++) {
+        if (argv[1][0] == 'c') {
+            if (i & 1 ? stat(argv[3], &found) : syscall(SYS_getppid) < 0) return 1;
+            continue;
+        }
+        snprintf(name, sizeof name, argv[1][0] == 'f' ? "%s/%ld" : "%s", argv[3], i);
+        int file = open(name, O_RDONLY);
+        if (file < 0 || close(file)) return 1;
+    }
+}
+"""
+TRAIN = """
+from sklearn.datasets import make_classification
+from sklearn.ensemble import RandomForestClassifier
+import pickle, sys
+rows, labels = make_classification(9000, 20, n_informative=8, random_state=1)
+model = RandomForestClassifier(80, random_state=1).fit(rows, labels)
+with open(sys.argv[1], "wb") as file:
+    pickle.dump(model, file)
+"""
+IMPORTS = "import sklearn.ensemble, pandas, scipy.stats\ntry:\n    import matplotlib.pyplot\nexcept ImportError:\n    pass\n"
+SOURCE = r"""
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+struct row%d { double value; char name[32]; };
+int compare%d(const void *a, const void *b) {
+    double x = ((const struct row%d *)a)->value, y = ((const struct row%d *)b)->value;
+    return (x > y) - (x < y);
+}
+double sum%d(struct row%d *rows, size_t count) {
+    double sum = 0;
+    qsort(rows, count, sizeof *rows, compare%d);
+    for (size_t i = 0; i < count; i++) sum += sqrt(fabs(rows[i].value)) + strlen(rows[i].name);
+    return errno ? -1 : sum;
+}
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to run."""
+
+    command: Sequence[str]
+    inputs: Sequence[str] = ()
+    output: str = ""
+    """Folder, emptied before each run."""
+
+
+def steps(folder: Path) -> dict[str, Step]:
+    """What is run, made in ``folder``."""
+    loop = folder / "loop"
+    (folder / "loop.c").write_text(LOOP)
+    subprocess.run(["gcc", "-O2", "-static", "-o", loop, folder / "loop.c"], check=True)
+    files = folder / "files"
+    files.mkdir()
+    for i in range(COUNTS["files"]):
+        (files / str(i)).touch()
+    (folder / "train.py").write_text(TRAIN)
+    (folder / "imports.py").write_text(IMPORTS)
+    sources = folder / "sources"
+    sources.mkdir()
+    for i in range(61):
+        (sources / f"part{i}.c").write_text(SOURCE.replace("%d", str(i)))
+    (sources / "Makefile").write_text(
+        "all: $(patsubst %.c,$(OUT)/%.o,$(wildcard *.c))\n$(OUT)/%.o: %.c\n\tgcc -O1 -c -o $@ $<\n"
+    )
+    out = str(folder / "out")
+    python = sys.executable
+    made = {
+        "start": Step([str(loop)]),
+        "opens": Step([str(loop), "opens", str(COUNTS["opens"]), str(folder / "loop.c")], [str(folder / "loop.c")]),
+        "files": Step([str(loop), "files", str(COUNTS["files"]), str(files)], [str(files)]),
+        "calls": Step([str(loop), "calls", str(COUNTS["calls"]), str(folder / "loop.c")], [str(folder / "loop.c")]),
+        "train": Step([python, str(folder / "train.py"), f"{out}/model.pkl"], output=out),
+        "imports": Step([python, str(folder / "imports.py")]),
+        "compile": Step(["make", "-s", "-j1", "-C", str(sources), f"OUT={out}"], [str(sources)], out),
+    }
+    assert made.keys() == SETS.keys()
+    return made
+
+
+def compilers() -> tuple[str, ...]:
+    """Programs that a compilation starts, which strict mode has to be told of."""
+    from assay.guard.sandbox.software import programs
+
+    asked = [subprocess.run(["gcc", f"-print-prog-name={name}"], capture_output=True, text=True, check=True).stdout
+             for name in ("cc1", "as")]  # fmt: skip
+    names = ("make", "gcc", "sh", *(name.strip() for name in asked))
+    return tuple({path: None for name in names for path in programs([name], "/", os.environ["PATH"])})
+
+
+def hold(isolation: str, report: str, step: Step) -> None:
+    """Run a step as `assay run` does, up to where the evidence begins: in a process of its own, which the peers are
+    too. What starting took is written to ``report``.
+    """
+    from assay.api.running import installation
+    from assay.collect.trace import hooks
+    from assay.collect.trace.interface import Launch
+    from assay.collect.trace.tracers import TRACERS
+    from assay.guard.sandbox import paths, software
+    from assay.guard.sandbox.interface import Isolation, Wanted
+    from assay.guard.sandbox.plan import plan
+    from assay.guard.sandbox.probe import probe
+    from assay.guard.sandbox.walls import put_up
+
+    began, cpu = time.perf_counter(), spent()
+    with tempfile.TemporaryDirectory() as temporary:
+        environment = {**os.environ, "TMPDIR": temporary}
+        folders = installation(step.command[0])
+        directory = os.getcwd()
+        strict = step.command[0] == "make" and isolation == "strict"
+        wanted = Wanted(
+            Isolation(isolation),
+            (),
+            (*step.inputs, *(("/usr/include", "/usr/lib/gcc") if strict else ())),
+            [step.output] if step.output else [],
+            execute=(*software.programs(step.command, directory, os.environ["PATH"]), *(compilers() if strict else ())),
+            code=(hooks.FOLDER, *software.code(step.command, directory, environment), *software.linked(folders)),
+            installation=folders,
+            directory=directory,
+            temporary=temporary,
+        )
+        place = probe()
+        chosen = plan(wanted, place)
+        walls = put_up(wanted, place, chosen)
+        try:
+            mediate = [os.fsencode(path) for path in paths.inputs(wanted)] if isolation == "strict" else []
+            launch = Launch(step.command, {**environment, **walls.environment}, directory, walls.confine, mediate)
+            trace = TRACERS[chosen.trace].run(launch, walls.arbiter)
+        finally:
+            walls.close()
+    if trace.exit_code:
+        raise SystemExit(f"the step ended with {trace.exit_code}")
+    took = {"wall": time.perf_counter() - began, "cpu": spent() - cpu, "events": trace.events, "tier": chosen.tier}
+    Path(report).write_text(json.dumps(took))
+
+
+def spent() -> float:
+    """CPU seconds of this process and of those that it has waited for."""
+    times = os.times()
+    return times.user + times.system + times.children_user + times.children_system
+
+
+def traced() -> str:
+    """The calls that assay looks at, as strace names them; ``?`` leaves out what this strace does not know."""
+    from assay.collect.trace.file_calls import WATCHED
+    from assay.collect.trace.socket_calls import WATCHED as SOCKETS
+
+    return ",".join(f"?{name}" for name in dict.fromkeys((*WATCHED, *SOCKETS, "execve", "execveat")))
+
+
+def command(way: str, name: str, step: Step, folder: Path) -> list[str]:
+    """How a step is run in one way."""
+    log = str(folder / "strace.log")
+    match way:
+        case "bare":
+            return list(step.command)
+        case "strace filtered":
+            return ["strace", "-f", "--seccomp-bpf", "-qq", "-o", log, "-e", f"trace={traced()}", *step.command]
+        case "strace":
+            return ["strace", "-f", "-qq", "-o", log, *step.command]
+        case "assay run, first" | "assay run, again":
+            where = ["--outputs", step.output] if step.output else []
+            return [str(BIN / "assay"), "run", "-q", "--step", name, *where, "--", *step.command]
+    return [sys.executable, __file__, "--hold", HELD[way], str(folder / "report"), name, str(folder)]
+
+
+def run(words: list[str], env: dict[str, str]) -> tuple[float, float]:
+    """CPU and wall seconds of one whole process with its children."""
+    began = time.perf_counter()
+    process = subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    assert process.stderr is not None
+    said = process.stderr.read()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{' '.join(words)[:300]}: exit code {process.returncode}\n{said.decode()[-2000:]}")
+    return usage.ru_utime + usage.ru_stime, time.perf_counter() - began
+
+
+def measure(name: str, step: Step, pairs: int, folder: Path, env: dict[str, str]) -> dict[str, list[dict[str, float]]]:
+    """Every way in turn, ``pairs`` rounds after one that warms up."""
+    kept: dict[str, list[dict[str, float]]] = {}
+    for i in range(pairs + 1):
+        for way in (*WAYS, *(WHOLE if name in ("start", "train", "imports") else ())):
+            if step.output:
+                shutil.rmtree(step.output, ignore_errors=True)
+                os.mkdir(step.output)
+            if way == "assay run, first":
+                shutil.rmtree(env["XDG_CACHE_HOME"], ignore_errors=True)
+            cpu, wall = run(command(way, name, step, folder), env)
+            took = {"cpu": cpu, "wall": wall}
+            if way in HELD:
+                inside = json.loads((folder / "report").read_text())
+                took |= {f"inside_{key}": inside[key] for key in ("cpu", "wall")} | {"events": inside["events"]}
+            if i:
+                kept.setdefault(way, []).append(took)
+    return kept
+
+
+def rows(name: str, kept: dict[str, list[dict[str, float]]], start: dict[str, float]) -> Iterator[dict[str, Any]]:
+    """Medians; ``value`` is what the claim is about, the median of the pairs."""
+    for way, took in kept.items():
+        middle = {key: statistics.median(each[key] for each in took) for key in took[0]}
+        row = {"set": name, "what": SETS[name], "way": way, "pairs": len(took), **middle}
+        if name == "start":
+            if way in CLAIMED:
+                row |= {"claim": START, "value": middle["inside_wall"], "unit": "s"}
+        elif way != "bare":
+            beyond = [
+                each["cpu"] - start.get(way, 0.0) - (bare["cpu"] - start["bare"])
+                for each, bare in zip(took, kept["bare"], strict=True)
+            ]
+            if name in COUNTS:
+                values = [each / COUNTS[name] * 1e6 for each in beyond]
+            else:
+                values = [each / bare["cpu"] * 100 for each, bare in zip(beyond, kept["bare"], strict=True)]
+            row |= {"value": statistics.median(values), "least": min(values), "most": max(values)}
+            row |= {"unit": "µs" if name in COUNTS else "%", "claim": CLAIMS[name] if way in CLAIMED else None}
+        yield row
+
+
+def line(row: dict[str, Any]) -> str:
+    """For the terminal."""
+    value = f"{row['value']:8.2f} {row['unit']:2}" if row.get("unit") else " " * 11
+    spread = f" [{row['least']:.2f} to {row['most']:.2f}]" if "least" in row else ""
+    claim = f"  claim {row['claim']:g}" if row.get("claim") else ""
+    return f"{row['set']:8} {row['way']:17} {row['cpu']:7.3f} s CPU {row['wall']:7.3f} s {value}{spread}{claim}"
+
+
+def main() -> None:
+    """Measure and write the results."""
+    if sys.argv[1:2] == ["--hold"]:
+        _, _, isolation, report, name, folder = sys.argv
+        hold(isolation, report, made_steps(Path(folder))[name])
+        return
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--scratch", type=Path, help="folder for some MB of files, which are removed at the end")
+    parsed = parser.parse_args()

@@ -1,0 +1,75 @@
+"""Where the nodes of a directed graph go: columns from left to right, few crossings. Pure arithmetic.
+
+After Sugiyama, Tagawa and Toda (1981): edges that close a circle are turned round, a node's column is the longest path
+to it, and a few sweeps put each node at the mean of its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+_SWEEPS = 8
+
+
+def columns(nodes: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[list[str]]:
+    """The nodes by column, each column from top to bottom."""
+    after: dict[str, list[str]] = {node: [] for node in nodes}
+    for start, end in dict.fromkeys(edges):
+        if start != end and start in after and end in after:
+            after[start].append(end)
+    order = _acyclic(after)
+    before: dict[str, list[str]] = {node: [] for node in nodes}
+    column = dict.fromkeys(nodes, 0)
+    for node in order:
+        for end in after[node]:
+            before[end].append(node)
+            column[end] = max(column[end], column[node] + 1)
+    # Sources stand right before what first needs them, and not all in the first column.
+    for node in reversed(order):
+        if not before[node] and after[node]:
+            column[node] = min(column[end] for end in after[node]) - 1
+    made: list[list[str]] = [[] for _ in range(max(column.values(), default=-1) + 1)]
+    for node in order:
+        made[column[node]].append(node)
+    for sweep in range(_SWEEPS):
+        _settle(made, before if sweep % 2 == 0 else after, reverse=sweep % 2 == 1)
+    return [nodes for nodes in made if nodes]
+
+
+def _acyclic(after: dict[str, list[str]]) -> list[str]:
+    """An order in which every edge goes forward, after turning round those that close a circle."""
+    state = dict.fromkeys(after, 0)
+    finished: list[str] = []
+    turned: list[tuple[str, str]] = []
+    for root in after:
+        stack = [(root, iter(tuple(after[root])))] if not state[root] else []
+        state[root] = state[root] or 1
+        while stack:
+            node, rest = stack[-1]
+            following = next(rest, None)
+            if following is None:
+                state[node] = 2
+                finished.append(node)
+                stack.pop()
+            elif state[following] == 1:
+                turned.append((node, following))
+            elif not state[following]:
+                state[following] = 1
+                stack.append((following, iter(tuple(after[following]))))
+    for start, end in turned:
+        after[start].remove(end)
+        if start not in after[end]:
+            after[end].append(start)
+    return finished[::-1]
+
+
+def _settle(made: list[list[str]], beside: Mapping[str, Sequence[str]], *, reverse: bool) -> None:
+    """One sweep: sort every column by the mean height of the nodes that its nodes hang on."""
+    height = {node: at / max(1, len(nodes) - 1) for nodes in made for at, node in enumerate(nodes)}
+    for nodes in reversed(made) if reverse else made:
+        means = {
+            node: sum(height[other] for other in beside[node]) / len(beside[node]) if beside[node] else height[node]
+            for node in nodes
+        }
+        nodes.sort(key=means.__getitem__)
+        height |= {node: at / max(1, len(nodes) - 1) for at, node in enumerate(nodes)}
