@@ -78,11 +78,13 @@ from sklearn.datasets import make_classification
 from sklearn.ensemble import RandomForestClassifier
 import pickle, sys
 rows, labels = make_classification(9000, 20, n_informative=8, random_state=1)
-model = RandomForestClassifier(80, random_state=1).fit(rows, labels)
+model = RandomForestClassifier(140, random_state=1).fit(rows, labels)
 with open(sys.argv[1], "wb") as file:
     pickle.dump(model, file)
 """
-IMPORTS = "import sklearn.ensemble, pandas, scipy.stats\ntry:\n    import matplotlib.pyplot\nexcept ImportError:\n    pass\n"
+IMPORTS = (
+    "import sklearn.ensemble, pandas, scipy.stats\ntry:\n    import matplotlib.pyplot\nexcept ImportError:\n    pass\n"
+)
 SOURCE = r"""
 #include <errno.h>
 #include <math.h>
@@ -113,11 +115,10 @@ class Step:
     """Folder, emptied before each run."""
 
 
-def steps(folder: Path) -> dict[str, Step]:
-    """What is run, made in ``folder``."""
-    loop = folder / "loop"
+def make(folder: Path) -> None:
+    """The files of all steps."""
     (folder / "loop.c").write_text(LOOP)
-    subprocess.run(["gcc", "-O2", "-static", "-o", loop, folder / "loop.c"], check=True)
+    subprocess.run(["gcc", "-O2", "-static", "-o", folder / "loop", folder / "loop.c"], check=True)
     files = folder / "files"
     files.mkdir()
     for i in range(COUNTS["files"]):
@@ -131,19 +132,20 @@ def steps(folder: Path) -> dict[str, Step]:
     (sources / "Makefile").write_text(
         "all: $(patsubst %.c,$(OUT)/%.o,$(wildcard *.c))\n$(OUT)/%.o: %.c\n\tgcc -O1 -c -o $@ $<\n"
     )
-    out = str(folder / "out")
-    python = sys.executable
-    made = {
-        "start": Step([str(loop)]),
-        "opens": Step([str(loop), "opens", str(COUNTS["opens"]), str(folder / "loop.c")], [str(folder / "loop.c")]),
-        "files": Step([str(loop), "files", str(COUNTS["files"]), str(files)], [str(files)]),
-        "calls": Step([str(loop), "calls", str(COUNTS["calls"]), str(folder / "loop.c")], [str(folder / "loop.c")]),
-        "train": Step([python, str(folder / "train.py"), f"{out}/model.pkl"], output=out),
-        "imports": Step([python, str(folder / "imports.py")]),
-        "compile": Step(["make", "-s", "-j1", "-C", str(sources), f"OUT={out}"], [str(sources)], out),
+
+
+def steps(folder: Path) -> dict[str, Step]:
+    """What is run."""
+    loop, data, sources, out = (str(folder / name) for name in ("loop", "loop.c", "sources", "out"))
+    files = {"opens": data, "files": str(folder / "files"), "calls": data}
+    loops = {name: Step([loop, name, str(COUNTS[name]), path], [path]) for name, path in files.items()}
+    return {
+        "start": Step([loop]),
+        **loops,
+        "train": Step([sys.executable, str(folder / "train.py"), f"{out}/model.pkl"], output=out),
+        "imports": Step([sys.executable, str(folder / "imports.py")]),
+        "compile": Step(["make", "-s", "-j1", "-C", sources, f"OUT={out}"], [sources], out),
     }
-    assert made.keys() == SETS.keys()
-    return made
 
 
 def compilers() -> tuple[str, ...]:
@@ -299,10 +301,45 @@ def main() -> None:
     """Measure and write the results."""
     if sys.argv[1:2] == ["--hold"]:
         _, _, isolation, report, name, folder = sys.argv
-        hold(isolation, report, made_steps(Path(folder))[name])
+        hold(isolation, report, steps(Path(folder))[name])
         return
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--scratch", type=Path, help="folder for some MB of files, which are removed at the end")
     parsed = parser.parse_args()
+    scratch = Path(tempfile.mkdtemp(prefix="assay-bench-", dir=parsed.scratch))
+    homes = {f"XDG_{kind}_HOME": str(scratch / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
+    env = {**os.environ, **homes, "HOME": str(scratch)}
+    names = [name for name in SETS if name == "start" or name in parsed.sets.split(",")]
+    made: list[dict[str, Any]] = []
+    try:
+        run([str(BIN / "assay"), "keys", "generate"], env)
+        make(scratch)
+        start: dict[str, float] = {}
+        for name in names:
+            found = list(rows(name, measure(name, steps(scratch)[name], parsed.pairs, scratch, env), start))
+            if name == "start":
+                start = {row["way"]: row["cpu"] for row in found}
+            made += found
+            for row in found:
+                print(line(row), flush=True)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    old = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
+    made += [row for row in old if row["set"] not in names]
+    made.sort(key=lambda row: (list(SETS).index(row["set"]), [*WAYS, *WHOLE].index(row["way"])))
+    strace = subprocess.run(["strace", "-V"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
+    document = {
+        "strace": strace.rpartition(" ")[2],
+        "kernel": os.uname().release.partition("-")[0],
+        "cores": len(os.sched_getaffinity(0)),
+        "python": sys.version.split()[0],
+        "pairs": parsed.pairs,
+        "rows": made,
+    }
+    RESULTS.write_text(json.dumps(document, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -148,7 +148,9 @@ def _destination(made: Needs, fact: Fact) -> None:
 def _allow(made: Needs, kept: set[str], path: str | None, fact: Fact) -> None:
     if path is None:
         made.left_out.append(f"{fact.kind.value} {fact.text}: this run has no such folder")
-    elif why := _too_much(path):
+        return
+    path = os.path.realpath(path)  # a rule is about what a link leads to, which may be anything by now
+    if why := _too_much(path):
         made.left_out.append(f"{fact.kind.value} {fact.text}: {path} {why}")
     else:
         kept.add(path)

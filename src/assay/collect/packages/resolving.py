@@ -72,10 +72,12 @@ def choose(
     if tool == "uv" and uv is None:
         raise UsageError("uv was asked for and is not on the path, or cannot build what --allow-sdist names")
     with tempfile.TemporaryDirectory(prefix="assay-lock-") as folder:
-        files = [os.path.join(folder, name) for name in ("requirements.in", "constraints.txt")]
-        for path, entries in zip(files, (wanted.requirements, wanted.constraints), strict=True):
-            with open(path, "w", encoding="utf-8") as file:
-                file.write("".join(f"{entry}\n" for entry in entries))
+        files = []
+        for name, entries in (("requirements.in", wanted.requirements), ("constraints.txt", wanted.constraints)):
+            if entries:
+                files.append(os.path.join(folder, name))
+                with open(files[-1], "w", encoding="utf-8") as file:
+                    file.write("".join(f"{entry}\n" for entry in entries))
         if uv is not None:
             return "uv", _uv(uv, files, settings, python, before)
         return "pip", _pip(files, folder, settings, python, sdists)
@@ -87,7 +89,7 @@ def _pip(
     report = os.path.join(folder, "report.json")
     command = [*pip_command(python), "install", "--dry-run", "--ignore-installed", "--quiet"]
     command += ["--only-binary", ":all:", *(part for name in sorted(sdists) for part in ("--no-binary", name))]
-    command += ["--report", report, "-r", files[0], "-c", files[1]]
+    command += ["--report", report, "-r", files[0], *(part for path in files[1:] for part in ("-c", path))]
     answer = run(command, environment())
     if answer.returncode:
         raise _failed("pip", answer.stderr, settings)
@@ -111,10 +113,12 @@ def _installed(entry: dict[str, dict[str, object]]) -> Chosen:
 
 
 def _uv(uv: str, files: list[str], settings: Settings, python: str | None, before: datetime | None) -> list[Chosen]:
-    command = [uv, "pip", "compile", files[0], "--constraints", files[1], "--only-binary", ":all:", "--no-config"]
+    command = [uv, "pip", "compile", files[0], "--only-binary", ":all:", "--no-config"]
     command += ["--no-header", "--no-annotate", "--no-progress", "--color", "never", "--no-python-downloads"]
+    # As pip does: the best of all indexes. Which of them may serve a name is judged afterwards, for both tools.
+    command += ["--index-strategy", "unsafe-best-match"]
     command += ["--python-version", python] if python else ["--python", sys.executable]
-    for constraint in settings.constraints:
+    for constraint in (*files[1:], *settings.constraints):
         command += ["--constraints", constraint]
     if before is not None:
         command += ["--exclude-newer", before.strftime("%Y-%m-%dT%H:%M:%SZ")]
@@ -152,7 +156,8 @@ def _uv_environment(settings: Settings) -> dict[str, str]:
 def _failed(tool: str, said: str, settings: Settings) -> Exception:
     """pip's or uv's own words about why, as an error of ours."""
     text = settings.scrub(said)
-    last = [line.strip() for line in text.splitlines() if line.strip() and "notice" not in line]
+    spoken = [line.strip() for line in text.splitlines() if line.strip()]
+    last = [line for line in spoken if not line.startswith(("warning", "WARNING", "[notice]"))]
     errors = [line.removeprefix("ERROR: ") for line in last if line.startswith("ERROR")] or last[-8:]
     short = clean("; ".join(errors), 400) or "it did not say why"
     if re.search(r"DO NOT MATCH THE HASHES|Hash mismatch", text):

@@ -18,9 +18,10 @@ _DELETED = b" (deleted)"
 
 def plain(path: bytes) -> bool:
     """Whether an absolute path is written in the one way that is recorded, and means no other by magic."""
-    return (
-        b"//" not in path and b"/." not in path and path[-1] != 47 and path[:6] not in (b"/proc/", b"/dev/f", b"/dev/s")
-    )
+    if b"//" in path or path[-1] == 47 or path[:6] in (b"/proc/", b"/dev/f", b"/dev/s"):
+        return False
+    # ``.venv`` and ``.cache`` are names like any other: only whole components of dots mean another path.
+    return b"/." not in path or (b"/./" not in path and b"/../" not in path and not path.endswith((b"/.", b"/..")))
 
 
 def normal(path: bytes, real: dict[bytes, bytes]) -> bytes:

@@ -49,7 +49,8 @@ def acts(bill: Mapping[str, Any], subjects: tuple[Thing, ...]) -> tuple[Act, ...
     made = (
         ("derived from (bill of materials)", bases),
         ("trained on (bill of materials)", trained),
-        ("depends on (bill of materials)", tuple(item for item in needed if item.key not in known)),
+        # Parts of the subject itself are listed so too; without a digest nobody can tell them from other things.
+        ("depends on (bill of materials)", tuple(item for item in needed if item.strong and item.key not in known)),
     )
     return tuple(Act(name, inputs, subjects, STATED) for name, inputs in made if inputs)
 

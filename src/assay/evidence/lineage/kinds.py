@@ -27,6 +27,17 @@ _WORDS = (
 _PATTERNS = tuple((kind, re.compile(pattern, re.IGNORECASE)) for kind, pattern in _STEPS)
 
 
+MAKES = {
+    "preparation": "dataset",
+    "training": "model",
+    "fine-tuning": "model",
+    "merging": "model",
+    "quantising": "model",
+    "evaluation": "report",
+}
+"""What a kind of step makes, for products whose names do not tell."""
+
+
 def of_step(name: str, build_type: str, command: str, inputs: Iterable[str], outputs: Iterable[str]) -> str:
     """The kind of a step: from its name, else its build type, else its command, else the kinds that it reads and
     makes.

@@ -35,8 +35,6 @@ def read(statement: Statement, claims: Claims | None = None) -> Said:
     members: tuple[str, ...] = ()
     if claims is not None and claims.manifest is not None and not claims.part:
         subjects, members = _folder(statement, claims, subjects)
-    elif _target_scheme(statement) in ("dir", "git", "hf", "oci"):
-        subjects = tuple(_as_folder(item) for item in subjects)
     return Said(
         kind,
         subjects,
@@ -62,10 +60,6 @@ def _folder(
     column = manifest.sha256.hex()
     found = (f"sha256:{column[at : at + 64]}" for at in range(0, len(column), 64))
     return subjects, tuple(key for key in dict.fromkeys(found) if key != EMPTY)
-
-
-def _as_folder(item: Thing) -> Thing:
-    return Thing(item.key, item.name, item.role, folder=True)
 
 
 def _target_scheme(statement: Statement) -> str:

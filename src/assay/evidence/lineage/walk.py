@@ -186,12 +186,13 @@ class _Walk:
         Files below a folder that the same statement names are that folder, unless somebody else made or uses them.
         """
         folders = tuple(item.name.rstrip("/") + "/" for item in things if item.folder and item.name)
+        whole = frozenset(self._same_as(item.key)[0] for item in things if item.folder)
         drawn: dict[str, Thing] = {}
         left: dict[str, int] = {}
         for item in things:
             below = bool(folders) and not item.folder and item.name.startswith(folders)
             aside = item.role in _ASIDE or below or len(drawn) >= MOST_INPUTS
-            if not aside or self._elsewhere(step, item, inputs=inputs):
+            if not aside or self._elsewhere(step, item, whole if below else frozenset(), inputs=inputs):
                 drawn[item.key] = item
                 continue
             role = item.role or "input"
@@ -202,13 +203,19 @@ class _Walk:
         step.others = kept | left
         return list(drawn.values())
 
-    def _elsewhere(self, step: Step, item: Thing, *, inputs: bool) -> bool:
-        """Whether the walk would go on from here: another step made it (used it)."""
+    def _elsewhere(self, step: Step, item: Thing, whole: frozenset[str], *, inputs: bool) -> bool:
+        """Whether the walk would go on from here: another step made it (used it), and not with a folder in ``whole``,
+        through which the walk goes on anyway.
+        """
         if not item.joins:
             return False
         own = {piece.seq for piece in step.pieces}
-        beside = self._steps.about(self._same_as(item.key), OUTPUT if inputs else INPUT)
-        return any(own.isdisjoint(piece.seq for piece in other.pieces) for other in beside)
+        for other in self._steps.about(self._same_as(item.key), OUTPUT if inputs else INPUT):
+            things = other.act.outputs if inputs else other.act.inputs
+            folders = (self._same_as(thing.key)[0] for thing in things if thing.folder)
+            if own.isdisjoint(piece.seq for piece in other.pieces) and whole.isdisjoint(folders):
+                return True
+        return False
 
     def _holding(self, item: Thing) -> list[Thing]:
         """The folders that a proved list of files says the file is in."""
@@ -295,6 +302,9 @@ class _Walk:
             act = step.act
             read, made = ([self._kind(item) for item in things] for things in (act.inputs, act.outputs))
             step.kind = kinds.of_step(act.name, act.build_type, act.command, read, made)
+        for edge in graph.edges.values():
+            if edge.kind == "made" and edge.proved and not graph.artifacts[edge.end].kind:
+                graph.artifacts[edge.end].kind = kinds.MAKES.get(graph.steps[edge.start].kind, "")
         for node in list(graph.artifacts.values()):
             makers = self._steps.makers(self._same_as(node.key)) if not node.place else []
             if len(makers) > 1:

@@ -35,7 +35,13 @@ def signed(node: Step) -> str:
 
 def others(node: Step) -> str:
     """Inputs and products that are not drawn; empty when all are."""
-    known = {"installation": "of the installation", "system": "of the operating system", "code": "of code"}
+    known = {
+        "other": "others",
+        "installation": "of the installation",
+        "system": "of the operating system",
+        "code": "of code",
+        "input": "of its inputs",
+    }
     parts = [
         f"{count:,} product(s)" if role == "product" else f"{count:,} {known.get(role, role)}"
         for role, count in sorted(node.others.items())
