@@ -54,6 +54,7 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/scan.py $(if $(PEERS),--peers $(PEERS))
 	$(BIN)/python bench/load.py
 	$(BIN)/python bench/poisoning.py
+	$(BIN)/python bench/run.py
 	$(BIN)/python bench/table.py
 
 # No index address may stand in a lock file: whoever installs decides where from, the hashes decide what.

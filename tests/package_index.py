@@ -103,8 +103,7 @@ class Index:
                 for entry in entries
             )
             return 200, {"Content-Type": "text/html"}, f"<!doctype html><body>{links}</body>".encode()
-        versions = sorted({entry["filename"].split("-")[1] for entry in entries})
-        page = {"meta": {"api-version": "1.1"}, "name": name, "versions": versions, "files": entries}
+        page = {"meta": {"api-version": "1.1"}, "name": name, "files": entries}
         return 200, {"Content-Type": JSON}, json.dumps(page).encode()
 
     def set_pip(self, monkeypatch: pytest.MonkeyPatch, *extra: Index) -> None:

@@ -131,6 +131,13 @@ def test_the_login_goes_nowhere_else_and_into_no_message(index: Index) -> None:
     assert "wrong-word" not in str(caught.value)
 
 
+def test_an_answer_that_breaks_off_is_undecided(index: Index) -> None:
+    page(index, b"x", **{"Transfer-Encoding": "chunked"})
+    with pytest.raises(UndecidedError) as caught:
+        ask(index)
+    one_sentence(caught.value)
+
+
 def test_an_index_that_nobody_answers_for_is_undecided() -> None:
     with serving() as gone:
         known = settings.of({"index-url": gone.simple})

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import os
 import re
 import ssl
@@ -137,7 +138,7 @@ def _get(url: str, source: Source, settings: Settings) -> tuple[bytes, str] | No
                     f"the index {source.name} refuses the login", hint="see: pip config list"
                 ) from None
             raise UndecidedError(f"the index {source.name} answered {error.code}: {clean(error.reason, 80)}") from None
-    except (OSError, ValueError) as error:
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise UndecidedError(f"the index {source.name} cannot be read: {web.reason(error)}") from None
     if len(data) > MAX_PAGE:
         raise UndecidedError(f"the index {source.name} answers with more than {MAX_PAGE >> 20} MiB")

@@ -15,7 +15,7 @@ from packaging.version import InvalidVersion, Version
 
 from assay.collect.packages.files import name_of
 from assay.collect.packages.findings import Finding, clean
-from assay.collect.packages.requirements import lines
+from assay.collect.packages.requirements import lines, option_of
 from assay.errors import DocumentError
 
 HEADER = """\
@@ -68,8 +68,7 @@ def read(data: bytes, path: str) -> tuple[list[Locked], list[Finding]]:
     for number, line in lines(data):
         where = f"line {number}"
         if line.startswith("-"):
-            option = clean(re.split(r"[=\s]", line, maxsplit=1)[0], 40)
-            wrong("option", path, f"{where}: the option {option} has no place in a lock")
+            wrong("option", path, f"{where}: the option {option_of(line)} has no place in a lock")
             continue
         text = _HASH.sub("", line).strip()
         try:

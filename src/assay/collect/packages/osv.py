@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import ssl
+import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -256,7 +256,10 @@ def _post(url: str, body: Mapping[str, Any], host: str) -> dict[str, Any]:
     try:
         with urllib.request.build_opener(*handlers).open(request, timeout=TIMEOUT) as answer:
             data = answer.read(MAX_RECORD + 1)
-    except (OSError, ssl.SSLError, http.client.HTTPException, ValueError) as error:
+    except urllib.error.HTTPError as error:
+        with error:
+            raise UndecidedError(f"{host} answered {error.code} when asked for vulnerabilities") from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
         raise UndecidedError(f"{host} cannot be asked for vulnerabilities: {clean(reason(error), 120)}") from None
     document = strict_json.loads(data, f"the answer of {host}", max_bytes=MAX_RECORD)
     if not isinstance(document, dict):

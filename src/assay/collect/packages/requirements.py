@@ -106,12 +106,17 @@ def lines(data: bytes) -> Iterator[tuple[int, str]]:
         yield start, pending.strip()
 
 
+def option_of(line: str) -> str:
+    """The option that a line begins with, without its value: ``-i``, ``--hash``."""
+    match = re.match(r"--[A-Za-z-]{1,40}|-[A-Za-z]", line)
+    return match[0] if match else "-"
+
+
 def _plain(text: str, where: str) -> str:
     """A requirement by name; the text of what is refused is not repeated, for it may hold a password."""
     if text.startswith("-"):
-        option = re.split(r"[=\s]", text, maxsplit=1)[0]
         raise UsageError(
-            f"{where} holds the option {clean(option, 40)}, which is not followed",
+            f"{where} holds the option {option_of(text)}, which is not followed",
             hint="set indexes in pip's own settings (pip config set global.index-url …)",
         )
     try:

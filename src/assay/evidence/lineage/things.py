@@ -63,9 +63,9 @@ def thing(digest: object, name: str, uri: str = "", role: str = "", *, folder: b
     if strong := keys(digest):
         return Thing(strong[0], shown or strong[0][:20], role, folder)
     found = mapping(digest)
-    for algorithm in (*_WEAK, *sorted(found)):
+    for algorithm in _WEAK:  # no others: what stands before the colon says what a key is
         if value := text(found.get(algorithm), 128):
-            return Thing(f"{text(algorithm, 40)}:{value}", shown or value, role)
+            return Thing(f"{algorithm}:{value}", shown or value, role)
     if uri or shown:
         return Thing(f"uri:{text(uri)}" if uri else f"name:{shown}", shown, role)
     return None

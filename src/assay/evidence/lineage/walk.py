@@ -300,6 +300,7 @@ class _Walk:
                 node.kind = "service" if node.place else kinds.of_artifact(node.name)
         for step in graph.steps.values():
             act = step.act
+            self._complete(step)
             read, made = ([self._kind(item) for item in things] for things in (act.inputs, act.outputs))
             step.kind = kinds.of_step(act.name, act.build_type, act.command, read, made)
         for edge in graph.edges.values():
@@ -316,6 +317,13 @@ class _Walk:
             self._note(f"{count:,} more steps that nobody expected signed are not shown")
         graph.uses |= self._places
         return graph
+
+    def _complete(self, step: Step) -> None:
+        """The step's edges to what the walk reached another way."""
+        for things, output in ((step.act.inputs, False), (step.act.outputs, True)):
+            for item in things if step.proved else ():
+                if item.joins and self._same_as(item.key)[0] in self.graph.artifacts:
+                    self._edge(step, item, output)
 
     def _kind(self, thing: Thing) -> str:
         node = self.graph.artifacts.get(self._same.get(thing.key, (thing.key,))[0])
