@@ -142,6 +142,8 @@ def serving() -> Iterator[Index]:
             else:
                 self.send(*index.answer(self.path, self.headers.get("Accept", "")))
 
+        do_HEAD = do_GET
+
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             index.posted.append(body)
@@ -153,7 +155,8 @@ def serving() -> Iterator[Index]:
                 self.send_header(name, value)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
-            self.wfile.write(body)
+            if self.command != "HEAD":
+                self.wfile.write(body)
 
         def log_message(self, *_: Any) -> None:
             pass

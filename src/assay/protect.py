@@ -160,7 +160,7 @@ def _entry(candidate: Candidate) -> str:
     return f"files {hashlib.sha256(candidate.bundle.envelope.pae()).hexdigest()}"
 
 
-def at_startup(mode: str, config: str | None) -> None:
+def at_startup(mode: str, config: str | None, code: Sequence[str] = ()) -> None:
     """What the ``.pth`` file calls: a refusal ends the interpreter, since `site` would ignore an exception."""
     from assay.config import load as load_config
     from assay.guard.protect import start
@@ -170,7 +170,7 @@ def at_startup(mode: str, config: str | None) -> None:
         return  # site-packages can be reached by two paths, and the file is then read twice
     try:
         # Without a file of the administrator's the user's own counts, and never one in the current folder.
-        protect(mode, how=Loading(config=load_config(config or _user_config())))
+        protect(mode, code=code, how=Loading(config=load_config(config or _user_config())))
     except AssayError as error:
         _end(str(error), error.exit_code)
     except Exception as error:

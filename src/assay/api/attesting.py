@@ -7,13 +7,11 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from assay.api.keeping import keep, store_path
 from assay.api.signers import SignWith, signer
 from assay.api.signing import Signed
-from assay.api.subjects import described, subject
+from assay.api.stating import state
 from assay.config import Config, load
 from assay.evidence import predicates
-from assay.evidence.statement import Statement
 from assay.files import read_file
 from assay.targets.interface import Manifest, Options
 from assay.targets.registry import resolve
@@ -52,23 +50,29 @@ def attest(
         manifest = thing.manifest()
         if scan is not None:
             predicate_type, document = scan(manifest, now)
-        said = described(
-            thing, manifest, options, now=now, labels={**config.labels, **(labels or {})}, identify=identify
+        made = state(
+            thing,
+            manifest,
+            (predicate_type, document),
+            secret=secret,
+            directory=directory,
+            options=options,
+            labels=labels,
+            config=config,
+            identify=identify,
+            now=now,
         )
-        statement = Statement((subject(thing, manifest, said),), predicate_type, document)
-        bundle = secret.sign(statement.dump())
-        entry = keep(bundle, thing, directory, config, now, said)
         return Signed(
             str(thing.reference),
             len(manifest),
             manifest.size,
-            manifest.contents().hex(),
+            made.contents,
             by,
             predicate_type,
-            bundle.raw,
+            made.document,
             None,
-            entry,
-            store_path(directory, config),
+            made.entry,
+            made.store,
             thing.facts.ignored,
         )
 

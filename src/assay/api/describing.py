@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from assay.api.keeping import keep, store_path
 from assay.api.signers import SignWith, signer
-from assay.api.subjects import described, subject
+from assay.api.stating import state
 from assay.config import Config, load
 from assay.errors import UsageError
-from assay.evidence.statement import Statement
 from assay.targets.interface import Options
 from assay.targets.registry import resolve
 
@@ -91,13 +89,16 @@ def bom(
             return Described(reference, kind, table.render(facts).encode(), facts, contents)
         if kind == "json":
             return Described(reference, kind, cyclonedx.render(facts), facts, contents)
-        said = described(
-            thing, manifest, options, now=now, labels={**config.labels, **(labels or {})}, identify=identify
+        made = state(
+            thing,
+            manifest,
+            (PREDICATE_TYPE, cyclonedx.document(facts)),
+            secret=secret,
+            directory=directory,
+            options=options,
+            labels=labels,
+            config=config,
+            identify=identify,
+            now=now,
         )
-        statement = Statement((subject(thing, manifest, said),), PREDICATE_TYPE, cyclonedx.document(facts))
-        payload = statement.dump()
-        if secret is None:
-            return Described(reference, kind, payload, facts, contents)
-        bundle = secret.sign(payload)
-        entry = keep(bundle, thing, directory, config, now, said)
-        return Described(reference, kind, bundle.raw, facts, contents, by, entry, store_path(directory, config))
+        return Described(reference, kind, made.document, facts, contents, by, made.entry, made.store)

@@ -135,10 +135,11 @@ def run(
         started(plan)
         with _walls(step, held, plan) as walls:
             trace = _traced(step, plan, held, walls, environment)
-            _tell_refused(trace, walls)
             written = walls.products()
-            walls.settle(True)
+            settled = walls.settle(True)
+            _tell_refused(trace, walls)  # by the links that the step made, too: they are in their place now
         files = _examined(step, trace, wanted, written, directory, config)
+        files = replace(files, warnings=[*settled, *files.warnings])
         described = statements.Run(
             step.name or os.path.basename(step.command[0]),
             _public(step.command),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 
@@ -55,6 +56,7 @@ class _Bar:
                 auto_refresh=False,  # a refreshing thread would forbid forking workers
             )
             bar.start()
+            atexit.register(bar.stop)  # an interrupted command gives the terminal its cursor back, too
             bar.add_task(self._label, total=total)
             self._bar = bar
         assert isinstance(self._bar, Rich)

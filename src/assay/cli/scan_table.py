@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import sys
 import time
 from collections import Counter
@@ -129,17 +130,19 @@ class _Bar:
                 "{task.description}",
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("{task.speed:.0f}/s"),
+                TextColumn("{task.fields[rate]}"),
                 TimeRemainingColumn(),
                 console=Console(stderr=True),
                 transient=True,
                 auto_refresh=False,  # a refreshing thread would forbid forking workers
             )
             bar.start()
-            bar.add_task(self._label, total=total, completed=done)
+            atexit.register(bar.stop)  # an interrupted command gives the terminal its cursor back, too
+            bar.add_task(self._label, total=total, completed=done, rate="")
             self._bar = bar
         assert isinstance(self._bar, Rich)
-        self._bar.update(self._bar.task_ids[0], completed=done)
+        rate = done / max(time.monotonic() - self._started, _WAIT)  # rich's own is None until it has seen two steps
+        self._bar.update(self._bar.task_ids[0], completed=done, rate=f"{rate:,.0f}/s")
         if done % 16 == 0 or done >= total:
             self._bar.refresh()
         if done >= total:

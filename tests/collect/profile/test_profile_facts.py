@@ -32,8 +32,8 @@ def trace(*files: FileUse, contacts: tuple[Contact, ...] = (), calls: tuple[Rare
 
 
 def seen(tmp_path: Path, *files: FileUse, **more: Any) -> set[tuple[str, str]]:
-    places = Places("/srv/code", ("/srv/data",), ("/srv/out",), ("/srv/env",), "/tmp/private", "/home/ada",
-                    ("/home/ada/.ssh",))  # fmt: skip
+    places = Places("/srv/code", ("/srv/data",), ("/srv/out",), ("/srv/env",), "/tmp/private", "/home/alice",
+                    ("/home/alice/.ssh",))  # fmt: skip
     found = facts(trace(*files, **more), places)
     return {(fact.kind.value, fact.text) for fact in found.facts if fact.kind is not Kind.PROGRAM}
 
@@ -55,9 +55,9 @@ def wrote(path: str, **more: Any) -> FileUse:
         (read("/srv/data/cache_0123456789abcdef0.bin"), ("reads", "$IN/cache_<hex>.bin")),
         (read("/srv/data/run7.py"), ("reads", "$IN/run7.py")),  # code keeps its name
         (read("/srv/other/part-17.csv"), ("reads", "/srv/other/part-17.csv")),  # outside nothing is normalised
-        (read("/home/ada/.ssh/id_rsa"), ("sensitive", "~/.ssh/id_rsa")),
-        (read("/home/ada/.ssh/id_rsa", first=None), ("sensitive", "~/.ssh/id_rsa (absent)")),
-        (read("/home/ada/.ssh/id_rsa", first=None, denied=1), ("sensitive", "~/.ssh/id_rsa")),
+        (read("/home/alice/.ssh/id_rsa"), ("sensitive", "~/.ssh/id_rsa")),
+        (read("/home/alice/.ssh/id_rsa", first=None), ("sensitive", "~/.ssh/id_rsa (absent)")),
+        (read("/home/alice/.ssh/id_rsa", first=None, denied=1), ("sensitive", "~/.ssh/id_rsa")),
         (read("/proc/4242/environ"), ("sensitive", "/proc/PID/environ")),
         (read("/srv/code/model.so"), ("libraries", "$CODE/model.so")),
         (read("/srv/out/x.so.1.2"), ("libraries", "$OUT/x.so.1.2")),
@@ -65,8 +65,8 @@ def wrote(path: str, **more: Any) -> FileUse:
         (read("/srv/code/__pycache__/util.cpython-311.pyc"), ("code", "$CODE/util.py")),
         (read("/srv/env/lib/python3.11/site-packages/torch/nn/x.py"), ("modules", "torch")),
         (read("/srv/env/lib/python3.11/site-packages/evil.pth"), ("modules", "evil")),
-        (read("/home/ada/.cache/huggingface/hub/a/b"), ("caches", "~/.cache/huggingface")),
-        (wrote("/home/ada/.cache/huggingface/hub/a/b"), ("caches", "~/.cache/huggingface")),
+        (read("/home/alice/.cache/huggingface/hub/a/b"), ("caches", "~/.cache/huggingface")),
+        (wrote("/home/alice/.cache/huggingface/hub/a/b"), ("caches", "~/.cache/huggingface")),
         (read("/etc/fonts/conf.d/a.conf"), ("configuration", "/etc/fonts")),
         (wrote("/srv/out/model-7.bin"), ("outputs", "$OUT/*.bin")),
         (wrote("/srv/data/part-1.csv"), ("writes", "$IN/part-<n>.csv")),
@@ -74,7 +74,7 @@ def wrote(path: str, **more: Any) -> FileUse:
             "$ENV/lib/python3.11/site-packages/x.pth")),
         (wrote("/srv/env/lib/python3.11/site-packages/x.pth", exclusive=True, removed=1), ("persistence",
             "$ENV/lib/python3.11/site-packages/x.pth")),
-        (wrote("/home/ada/.bashrc", first=THERE), ("persistence", "~/.bashrc")),
+        (wrote("/home/alice/.bashrc", first=THERE), ("persistence", "~/.bashrc")),
         (wrote("/etc/cron.d/job"), ("persistence", "/etc/cron.d/job")),
         (wrote("/srv/code/tmp123", exclusive=True, removed=1), ("writes", "$CODE/<passing>")),
         (wrote("/srv/where/tmp123"), ("writes", "/srv/where/tmp123")),

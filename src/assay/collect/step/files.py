@@ -73,8 +73,8 @@ def examine(
     attestations: Lookup = lambda _: (),
     progress: Progress | None = None,
 ) -> Files:
-    """Everything that the step did to files, digested. ``written`` are the paths that an overlay caught: then they,
-    and not the opens, say what was written.
+    """Everything that the step did to files, digested. ``written`` are the paths that overlays over all outputs caught:
+    then they, and not the opens, say what was written.
     """
     sorted_out = _Sorted(trace, places, written)
     fresh = [path for path in sorted_out.read if places.origin(path) in (Origin.INPUT, Origin.CODE, Origin.OUTPUT)]
@@ -139,6 +139,9 @@ class _Sorted:
         if not stat.S_ISREG(now.mode):
             self.special += bool(tries) and not stat.S_ISDIR(now.mode)
             return
+        if exact and use.first is not None and within(real, places.outputs) is not None:
+            # An overlay shows a file with its own inode, but under its own device.
+            use = replace(use, first=replace(use.first, device=now.device))
         if (use.read or use.executed) and use.first is not None and stat.S_ISREG(use.first.mode):
             self.read[real] = _joined(self.read.get(real), use)
         if not exact and (use.written or use.appeared) and not _same(use.first, now):

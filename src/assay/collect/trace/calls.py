@@ -41,6 +41,31 @@ class World:
     moved: bool = False
     """Some process of the step may have a root or mounts of its own by now."""
 
+    def look(self, path: bytes, thread: int, *, follow: bool = True) -> Stat | None:
+        """Which bytes an absolute path of a thread's means now; None when there is nothing."""
+        try:
+            if self.root is None and not self.moved:
+                return stat_of(os.stat(path, follow_symlinks=follow))
+            descriptor = self.reach(path, thread, 0 if follow else os.O_NOFOLLOW)
+            try:
+                return stat_of(os.fstat(descriptor))
+            finally:
+                os.close(descriptor)
+        except (OSError, ValueError):
+            return None
+
+    def reach(self, path: bytes, thread: int, flags: int = 0, resolve: int = 0) -> int:
+        """A descriptor (``O_PATH``) of what an absolute path is in the thread's root. Raises `OSError`."""
+        own = None
+        root = self.root
+        if self.moved or root is None:
+            root = own = os.open(b"/proc/%d/root" % thread, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return kernel.open_how(root, path, os.O_PATH | flags, resolve=kernel.RESOLVE_IN_ROOT | resolve)
+        finally:
+            if own is not None:
+                os.close(own)
+
 
 @dataclass(slots=True)
 class Call:
@@ -113,27 +138,8 @@ class Call:
 
     def look(self, path: bytes, *, follow: bool = True) -> Stat | None:
         """Which bytes an absolute path of the caller's means now; None when there is nothing."""
-        if not path:
-            return None
-        try:
-            if self.world.root is None and not self.world.moved:
-                return stat_of(os.stat(path, follow_symlinks=follow))
-            descriptor = self.reach(path, 0 if follow else os.O_NOFOLLOW)
-            try:
-                return stat_of(os.fstat(descriptor))
-            finally:
-                os.close(descriptor)
-        except (OSError, ValueError):
-            return None
+        return self.world.look(path, self.thread, follow=follow) if path else None
 
     def reach(self, path: bytes, flags: int = 0, resolve: int = 0) -> int:
         """A descriptor (``O_PATH``) of what an absolute path is in the caller's root. Raises `OSError`."""
-        own = None
-        root = self.world.root
-        if self.world.moved or root is None:
-            root = own = os.open(b"/proc/%d/root" % self.thread, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            return kernel.open_how(root, path, os.O_PATH | flags, resolve=kernel.RESOLVE_IN_ROOT | resolve)
-        finally:
-            if own is not None:
-                os.close(own)
+        return self.world.reach(path, self.thread, flags, resolve)

@@ -10,6 +10,7 @@ import errno
 import os
 from collections.abc import Sequence
 from fcntl import ioctl
+from functools import cache
 
 from assay.collect.trace.syscalls import machine
 
@@ -57,11 +58,15 @@ class _OpenHow(ctypes.Structure):
     _fields_ = (("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64))
 
 
+@cache
+def _number(name: str) -> ctypes.c_long:
+    return ctypes.c_long(machine(os.uname().machine).numbers[name])
+
+
 def call(name: str, *arguments: object) -> int:
     """A system call by its name. Raises `OSError`."""
-    number = machine(os.uname().machine).numbers[name]
     words = [ctypes.c_long(argument) if isinstance(argument, int) else argument for argument in arguments]
-    result: int = _syscall(ctypes.c_long(number), *words)
+    result: int = _syscall(_number(name), *words)
     if result == -1:
         raise _failure(name)
     return result

@@ -20,12 +20,13 @@ from assay.collect.trace.ending import Ending
 from assay.collect.trace.filters import assemble
 from assay.collect.trace.gpu import Sampler
 from assay.collect.trace.hooks import environment
-from assay.collect.trace.interface import Answer, Arbiter, FileUse, Launch, Stat, Trace
+from assay.collect.trace.interface import Answer, Arbiter, FileUse, Launch, Trace
 from assay.collect.trace.launching import NotHereError, failure_of, start
 from assay.collect.trace.mediating import beneath
 from assay.collect.trace.monitor import GO, Monitor
 from assay.collect.trace.paths import plain
-from assay.collect.trace.recording import opened, stat_of
+from assay.collect.trace.processes import Known
+from assay.collect.trace.recording import opened
 from assay.collect.trace.syscalls import machine
 from assay.errors import UndecidedError
 
@@ -241,8 +242,8 @@ class _Supervisor:
                         if known.memory is None:
                             monitor.processes.remember(known)
                         return
-                    if path and self._is_short(path) and not world.moved and world.root is None:
-                        self._new(notification[:8], path, flags, known.index)
+                    if path and not world.moved and self._is_short(path):
+                        self._new(notification[:8], path, flags, known)
                         return
             self._attend(notification, path)
 
@@ -252,19 +253,17 @@ class _Supervisor:
         """Whether a path means by itself one file, which the kernel opens."""
         return path[0] == 47 and plain(path) and not beneath(path, self._monitor.world.mediate)
 
-    def _new(self, cookie: bytes, path: bytes, flags: int, index: int) -> None:
+    def _new(self, cookie: bytes, path: bytes, flags: int, known: Known) -> None:
         """A plain open of a file that was not asked for before."""
-        try:
-            first: Stat | None = stat_of(os.stat(path))
-        except OSError:
-            first = None
+        assert known.index is not None
+        first = self._monitor.world.look(path, known.pid)
         try:
             ioctl(self._listener, kernel.SEND, cookie + _GO_ON)
         except OSError as error:
             if error.errno == errno.ENOENT:
                 return  # it never happened
             raise
-        use = self._monitor.recording.file(path, index, first)
+        use = self._monitor.recording.file(path, known.index, first)
         opened(use, flags)
         if first is None or first.mode & 0o170000 != 0o040000:
             self._quick[path] = use

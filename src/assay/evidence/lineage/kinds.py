@@ -38,6 +38,15 @@ MAKES = {
 """What a kind of step makes, for products whose names do not tell."""
 
 
+READS = {"preparation": "dataset", "training": "dataset"}
+"""What it reads, for inputs whose names do not tell."""
+
+
+def of_place(name: str) -> str:
+    """Where an artifact went: a release has a package URL, anything else is a service."""
+    return "release" if name.startswith("pkg:") else "service"
+
+
 def of_step(name: str, build_type: str, command: str, inputs: Iterable[str], outputs: Iterable[str]) -> str:
     """The kind of a step: from its name, else its build type, else its command, else the kinds that it reads and
     makes.

@@ -195,8 +195,9 @@ class _Walk:
             if not aside or self._elsewhere(step, item, whole if below else frozenset(), inputs=inputs):
                 drawn[item.key] = item
                 continue
-            role = item.role or "input"
-            left[role if inputs else "product"] = left.get(role if inputs else "product", 0) + 1
+            if inputs or not below:
+                role = (item.role or "input") if inputs else "product"
+                left[role] = left.get(role, 0) + 1
             if not below:  # the folder that holds it stands for it, where one is known
                 drawn |= {folder.key: folder for folder in self._holding(item)}
         kept = {name: count for name, count in step.others.items() if (name == "product") is inputs}
@@ -297,15 +298,17 @@ class _Walk:
         graph = self.graph
         for node in graph.artifacts.values():
             if not node.kind:
-                node.kind = "service" if node.place else kinds.of_artifact(node.name)
+                node.kind = kinds.of_place(node.name) if node.place else kinds.of_artifact(node.name)
         for step in graph.steps.values():
             act = step.act
             self._complete(step)
             read, made = ([self._kind(item) for item in things] for things in (act.inputs, act.outputs))
             step.kind = kinds.of_step(act.name, act.build_type, act.command, read, made)
         for edge in graph.edges.values():
-            if edge.kind == "made" and edge.proved and not graph.artifacts[edge.end].kind:
+            if edge.proved and edge.kind == "made" and not graph.artifacts[edge.end].kind:
                 graph.artifacts[edge.end].kind = kinds.MAKES.get(graph.steps[edge.start].kind, "")
+            elif edge.proved and edge.kind == "used" and not graph.artifacts[edge.start].kind:
+                graph.artifacts[edge.start].kind = kinds.READS.get(graph.steps[edge.end].kind, "")
         for node in list(graph.artifacts.values()):
             makers = self._steps.makers(self._same_as(node.key)) if not node.place else []
             if len(makers) > 1:

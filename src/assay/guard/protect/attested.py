@@ -37,6 +37,8 @@ class Attested:
     """Path beneath site-packages to the SHA-256 digests that are attested for it."""
     sites: tuple[str, ...]
     """Resolved folders with installed distributions."""
+    scripts: str
+    """Resolved folder of the programs that distributions install, listed as ``bin/NAME``."""
     given: tuple[str, ...]
     """Resolved folders that are taken as given: the user's own code, assay itself."""
     library: tuple[str, ...]
@@ -131,7 +133,7 @@ class Attested:
         for folder in self.sites:
             if real.startswith(folder):
                 return real[len(folder) :]
-        return None
+        return "bin/" + real[len(self.scripts) :] if real.startswith(self.scripts) else None
 
 
 def attested(
@@ -157,6 +159,7 @@ def attested(
     return Attested(
         found,
         sites,
+        os.path.realpath(os.path.join(sys.prefix, "bin")).rstrip("/") + "/",
         tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in given),
         tuple(os.path.realpath(folder).rstrip("/") + "/" for folder in _library()),
         frozenset(os.path.realpath(path) for path in files),
@@ -165,7 +168,9 @@ def attested(
 
 
 def _sites() -> list[str]:
-    return [*site.getsitepackages(), site.getusersitepackages()]
+    # While a `.pth` file runs, `site` does not know yet that it is in a virtual environment; `sys.prefix` does.
+    prefixes = list(dict.fromkeys([sys.prefix, sys.exec_prefix, *site.PREFIXES]))
+    return [*site.getsitepackages(prefixes), site.getusersitepackages()]
 
 
 def _library() -> list[str]:

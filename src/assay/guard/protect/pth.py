@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sysconfig
+from collections.abc import Sequence
 
 from assay.errors import UsageError
 from assay.files import write_atomic
@@ -17,17 +18,18 @@ NAME = "assay-protect.pth"
 """The file's name."""
 
 
-def text(mode: Mode, config: str | None) -> str:
-    """The file's one line. ``config`` is an absolute path, since any folder may be the current one."""
-    if config is not None and not os.path.isabs(config):
-        raise UsageError(f"{config} is not an absolute path", hint="every Python would look for it somewhere else")
-    return f"import assay.protect; assay.protect.at_startup({mode.value!r}, {config!r})\n"
+def text(mode: Mode, config: str | None, code: Sequence[str] = ()) -> str:
+    """The file's one line. ``config`` and the folders ``code`` are absolute: any folder may be the current one."""
+    for path in (config, *code):
+        if path is not None and not os.path.isabs(path):
+            raise UsageError(f"{path} is not an absolute path", hint="every Python would look for it somewhere else")
+    return f"import assay.protect; assay.protect.at_startup({mode.value!r}, {config!r}, {list(code)!r})\n"
 
 
-def install(mode: Mode, config: str | None, site: str | None = None) -> str:
+def install(mode: Mode, config: str | None, site: str | None = None, code: Sequence[str] = ()) -> str:
     """Write the file into ``site`` (default: this environment's site-packages); its path."""
     path = place(site)
-    write_atomic(path, text(mode, config).encode())
+    write_atomic(path, text(mode, config, code).encode())
     return path
 
 

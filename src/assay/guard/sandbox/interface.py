@@ -127,14 +127,17 @@ class Walls:
     products: Callable[[], Sequence[str] | None] = lambda: None
     """After the step: paths (absolute, as the step saw them) that it wrote, where an overlay knows exactly; else None.
     """
-    settle: Callable[[bool], None] = lambda keep: None
-    """After the step: takes the walls down. True moves what an overlay caught to its place, False throws it away."""
+    settle: Callable[[bool], Sequence[str]] = lambda keep: ()
+    """After the step: takes the walls down. True moves what an overlay caught to its place, False throws it away; what
+    the user should know of that. Raises `assay.errors.AssayError` that names where the rest lies when it cannot.
+    """
     refused: Callable[[FileUse], str | None] = lambda use: None
     """Which rule kept the step from using a file as it tried: ``undeclared-read``, ``undeclared-write``, ``secret``,
     ``persistence``, ``program``; None when nothing did. What Landlock refuses, the monitor only sees tried.
     """
     close: Callable[[], None] = lambda: None
-    """Ends proxies and removes what is left; always called, also after an error."""
+    """Ends proxies, and settles what nobody has settled (what was written is kept); always called, also after an error.
+    """
 
 
 class Network(Protocol):

@@ -12,6 +12,7 @@ import os
 from collections.abc import Sequence
 
 from assay.guard.sandbox import namespaces
+from assay.guard.sandbox.overlay import Layers
 
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
@@ -35,14 +36,19 @@ class _Attributes(ctypes.Structure):
     )
 
 
-def read_only(writable: Sequence[str], *, memory: str | None = None, programs: bool) -> None:
+def read_only(
+    writable: Sequence[str], *, memory: str | None = None, programs: bool, overlaid: Sequence[Layers] = ()
+) -> None:
     """Leave the mount namespace for one of our own, in which only ``writable`` folders can be written to, and
     ``memory``, which is empty and the step's alone, as is all shared memory; what is in those can be run as a program
-    or mapped as code only with ``programs``. Raises `OSError`.
+    or mapped as code only with ``programs``. What is written to ``overlaid`` folders, which are among the writable
+    ones, goes to their upper layers, which the step cannot see as such. Raises `OSError`.
     """
     namespaces.new_user()
     namespaces.unshare(namespaces.NEWNS | namespaces.NEWIPC)
     _attributes(_AT_FDCWD, "/", _AT_RECURSIVE, propagation=_PRIVATE)
+    for layers in overlaid:
+        _lay_over(layers)
     folders = [path for path in dict.fromkeys(map(os.path.realpath, writable)) if os.path.isdir(path)]
     kept = [(path, _clone(path)) for path in sorted(folders)]
     _attributes(_AT_FDCWD, "/", _AT_RECURSIVE, _RDONLY | _NOSUID)
@@ -53,6 +59,21 @@ def read_only(writable: Sequence[str], *, memory: str | None = None, programs: b
     if memory is not None and os.path.isdir(memory):
         flags = namespaces.NOSUID | namespaces.NODEV | (0 if programs else namespaces.NOEXEC)
         namespaces.mount("tmpfs", memory, "tmpfs", flags, "mode=1777")
+    for layers in overlaid:
+        nothing = namespaces.RDONLY | namespaces.NOSUID | namespaces.NODEV | namespaces.NOEXEC
+        namespaces.mount("tmpfs", layers.staging, "tmpfs", nothing, "size=4k,mode=0500")
+
+
+def _lay_over(layers: Layers) -> None:
+    """``volatile``: it would else write all of the file system to the disk when it goes. The layers are named by
+    descriptors, since paths can hold what separates options.
+    """
+    parts = (("lowerdir", layers.folder), ("upperdir", layers.files), ("workdir", layers.work))
+    opened = {name: os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC) for name, path in parts}
+    options = ",".join(f"{name}=/proc/self/fd/{descriptor}" for name, descriptor in opened.items())
+    namespaces.mount("overlay", layers.folder, "overlay", options=f"{options},userxattr,volatile")
+    for descriptor in opened.values():
+        os.close(descriptor)
 
 
 def _clone(path: str) -> int:

@@ -22,10 +22,10 @@ from assay.errors import AssayError, UndecidedError
 
 _MARK = ".assay-"
 _FILE_SYSTEMS = frozenset({"ext4", "xfs", "btrfs", "f2fs", "tmpfs"})
-"""On which an overlay can write, and rename without replacing and by exchange."""
+"""On which an overlay can write, and a rename can refuse to replace."""
 _MOST = 1000
 """Entries of a folder that are looked at one by one before each step."""
-_NO_REPLACE, _EXCHANGE = 1, 2  # RENAME_*: linux/fs.h
+_NO_REPLACE = 1  # RENAME_NOREPLACE: linux/fs.h
 _OWN = "user.overlay."
 _ESCAPED = "user.overlay.overlay."
 """How an overlay stores an attribute of the step's that is named like one of its own (Linux 6.7)."""
@@ -56,6 +56,11 @@ class Layers:
     def work(self) -> str:
         """The overlay's own workshop."""
         return f"{self.staging}/work"
+
+    @property
+    def theirs(self) -> str:
+        """What gave way to the step's and was not its own; only when there is such a thing."""
+        return f"{self.staging}/theirs"
 
 
 def unfit(folder: str) -> str | None:
@@ -130,12 +135,14 @@ class Overlays:
 
     def products(self) -> list[str]:
         """The regular files that the step wrote or replaced, as it named them. Asked for before `settle`."""
-        return [
-            layers.folder + path.removeprefix(layers.files)
-            for layers in self.layers
-            for path, found in _walk(layers.files)
-            if stat.S_ISREG(found.st_mode)
-        ]
+        found: list[str] = []
+        for layers in self.layers:
+            deep: list[str] = []
+            for path, status in _walk(layers.files, deep):
+                if stat.S_ISREG(status.st_mode):
+                    found.append(layers.folder + path.removeprefix(layers.files))
+            self.notes += [f"a folder in {layers.folder} lies too deep: what is in it is not listed" for _ in deep]
+        return found
 
     def settle(self, keep: bool) -> list[str]:
         """Move what was written to its place, or throw it away; sentences for the user. Raises `AssayError` that names
@@ -144,15 +151,15 @@ class Overlays:
         while self.layers:
             layers = self.layers[0]
             try:
-                kept = _settle(layers) if keep else []
+                if keep:
+                    _settle(layers, self.notes)
             except OSError as error:
                 raise AssayError(
                     f"what the step wrote cannot be moved to {layers.folder}: {error.strerror or error}",
                     hint=f"it lies in {layers.files}; nothing is lost",
                 ) from None
-            self.notes += kept
             self.layers.pop(0)
-            if not kept:
+            if not os.path.isdir(layers.theirs):
                 _remove(layers.staging)
             os.close(layers.lock)
         return self.notes
@@ -186,65 +193,87 @@ def _left_behind(folder: str) -> Iterator[str]:
                 yield f"an interrupted run left what it wrote in {path}: move it or delete it"
 
 
-def _settle(layers: Layers) -> list[str]:
-    """Everything of the upper layer to its place; sentences about what was kept aside."""
-    notes: list[str] = []
+def _settle(layers: Layers, notes: list[str]) -> None:
+    """Everything of the upper layer to its place."""
     for path, found in _walk(layers.files):
         if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode):
             _clean(path, found.st_mode)
-    with _permitted(layers.files), _opened(layers.files) as source, _opened(layers.folder) as target:
-        _move(source, target, layers.before, layers.files, notes)
     mode = stat.S_IMODE(os.stat(layers.files).st_mode)
-    if mode != stat.S_IMODE(os.stat(layers.folder).st_mode):
-        os.chmod(layers.folder, mode)
-    return notes
+    with _permitted(layers.files), _opened(layers.files) as source, _opened(layers.folder) as target:
+        _move(layers, source, target, "", layers.before, notes)
+        if mode != stat.S_IMODE(os.fstat(target).st_mode):
+            os.fchmod(target, mode)
 
 
-def _move(source: int, target: int, before: Mapping[str, _Same], path: str, notes: list[str]) -> None:
-    """What is in the folder ``source`` into ``target``, each entry by one rename: at no moment is a name without its
-    old or its new file. What somebody else has put there in the meantime gives way to the step's, and is kept.
+def _move(layers: Layers, source: int, target: int, base: str, before: Mapping[str, _Same], notes: list[str]) -> None:
+    """What is in the folder ``source`` into ``target``, each entry by one rename. It can be begun anew at any moment.
+    What somebody else has put there in the meantime gives way to the step's, and is kept.
     """
     for name in os.listdir(source):
         new, old = _look(name, source), _look(name, target)
-        assert new is not None
+        if new is None:
+            continue
+        path = f"{base}/{name}"
         theirs = old is not None and before.get(name) != _same(old)
         if stat.S_ISCHR(new.st_mode) and new.st_rdev == 0:  # a whiteout: the step deleted it
             if theirs:
-                notes.append(f"{path}/{name} was deleted by the step and changed by somebody else: it was left")
+                notes.append(
+                    f"{layers.folder}{path} was deleted by the step, and changed by somebody else: it was left"
+                )
             elif old is not None:
                 os.unlink(name, dir_fd=target)
-        elif old is None:
-            with _permitted(f"{path}/{name}", new.st_mode):
-                _rename(source, target, name, _NO_REPLACE)
-        elif stat.S_ISDIR(new.st_mode) and stat.S_ISDIR(old.st_mode):
-            with _permitted(f"{path}/{name}", new.st_mode), _opened(name, source) as one, _opened(name, target) as other:
-                _move(one, other, {}, f"{path}/{name}", notes)
-        else:
-            if stat.S_ISREG(new.st_mode):
-                _synced(f"{path}/{name}", new.st_mode)  # the overlay took no fsync of the step's for one
-            with _permitted(f"{path}/{name}", new.st_mode):
-                _rename(source, target, name, _EXCHANGE)
+            continue
+        with _permitted(layers.files + path, new.st_mode):
+            if old is not None and theirs and stat.S_ISDIR(new.st_mode) and stat.S_ISDIR(old.st_mode):
+                with _opened(name, source) as inner, _opened(name, target) as other:
+                    _move(layers, inner, other, path, {}, notes)
+                continue
             if theirs:
-                notes.append(f"somebody else changed {name} while the step ran: their version lies in {path}/{name}")
-            else:
-                os.unlink(name, dir_fd=source)
+                notes.append(
+                    f"{layers.folder}{path} was changed by somebody else too: theirs is {_aside(layers, target, name)}"
+                )
+            elif old is not None and stat.S_ISDIR(new.st_mode):
+                os.unlink(name, dir_fd=target)
+            elif old is not None:
+                if stat.S_ISREG(new.st_mode):
+                    _synced(layers.files + path)  # the overlay had every fsync of the step's wait until now
+                os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
+                continue
+            _rename(source, target, name)
 
 
-def _rename(source: int, target: int, name: str, flags: int) -> None:
-    """``renameat2(2)``."""
+def _aside(layers: Layers, target: int, name: str) -> str:
+    """Where that of somebody else lies now."""
+    os.makedirs(layers.theirs, 0o700, exist_ok=True)
+    folder = tempfile.mkdtemp(dir=layers.theirs)
+    os.rename(name, f"{folder}/{name}", src_dir_fd=target)
+    return f"{folder}/{name}"
+
+
+def _rename(source: int, target: int, name: str) -> None:
+    """Never over anything: ``renameat2(2)``."""
     raw = os.fsencode(name)
-    if _libc.renameat2(ctypes.c_int(source), raw, ctypes.c_int(target), raw, ctypes.c_uint(flags)):
+    if _libc.renameat2(ctypes.c_int(source), raw, ctypes.c_int(target), raw, ctypes.c_uint(_NO_REPLACE)):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), name)
 
 
-def _walk(folder: str) -> Iterator[tuple[str, os.stat_result]]:
-    """All beneath a folder of the step's, also where it took its own permissions away; links are not followed."""
+def _walk(folder: str, deep: list[str] | None = None) -> Iterator[tuple[str, os.stat_result]]:
+    """All beneath a folder of the step's, also where it took its own permissions away; links are not followed. Folders
+    whose path is too long to be a path go into ``deep``.
+    """
     waiting = [folder]
     while waiting:
         base = waiting.pop()
-        with _permitted(base), os.scandir(base) as entries:
-            found = [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
+        try:
+            with _permitted(base), os.scandir(base) as entries:
+                found = [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            if deep is not None:
+                deep.append(base)
+            continue
         for path, status in found:
             yield path, status
             if stat.S_ISDIR(status.st_mode):
@@ -262,13 +291,9 @@ def _clean(path: str, mode: int) -> None:
                     os.setxattr(path, _OWN + name.removeprefix(_ESCAPED), value, follow_symlinks=False)
 
 
-def _synced(path: str, mode: int) -> None:
-    with _permitted(path, mode):
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _synced(path: str) -> None:
+    with _opened(path, flags=os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC) as handle:
+        os.fsync(handle)
 
 
 @contextmanager

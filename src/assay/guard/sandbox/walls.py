@@ -14,12 +14,16 @@ from assay.collect.trace.interface import Arbiter, FileUse
 from assay.guard.sandbox import capabilities, landlock, limits, mounts, paths, refusals
 from assay.guard.sandbox.arbiter import Calls, Joined
 from assay.guard.sandbox.interface import Isolation, Place, Plan, Walls, Wanted
+from assay.guard.sandbox.overlay import Overlays
 
 SPACES = "namespace"
 """`Plan.network` where the step has a network namespace of its own."""
 
 MOUNTS = "mounts+landlock"
 """`Plan.files` where it has a view of the file system of its own."""
+
+OVERLAY = "overlay"
+"""`Plan.products` where what it writes is caught beside its outputs."""
 
 _TELLS_ONLY = "audit-hook"
 """The tracer that can decide nothing: there the kernel's rules stand alone."""
@@ -34,13 +38,22 @@ def put_up(wanted: Wanted, place: Place, plan: Plan) -> Walls:
 
     if wanted.isolation is Isolation.OFF:
         return Walls((partial(limits.apply, wanted),), None)
-    network = NETWORKS[plan.network]().walls(wanted, place)
+    overlays = Overlays(wanted.write) if plan.products == OVERLAY else None
+    try:
+        network = NETWORKS[plan.network]().walls(wanted, place)
+    except BaseException:
+        if overlays is not None:
+            overlays.settle(False)
+        raise
     confine: list[Callable[[], None]] = []
     confine += network.confine
     if plan.files == MOUNTS:
         writable = [path for path in (*wanted.write, wanted.temporary) if path]
         programs = wanted.isolation is not Isolation.STRICT
-        confine.append(partial(mounts.read_only, writable, memory=paths.SHARED_MEMORY, programs=programs))
+        layers = overlays.layers if overlays is not None else ()
+        confine.append(
+            partial(mounts.read_only, writable, memory=paths.SHARED_MEMORY, programs=programs, overlaid=tuple(layers))
+        )
     confine += [partial(limits.apply, wanted), capabilities.drop]
     rules: list[paths.Rule] = []
     if plan.files != "nothing":
@@ -52,9 +65,19 @@ def put_up(wanted: Wanted, place: Place, plan: Plan) -> Walls:
         tuple(confine),
         _arbiter(wanted, network.arbiter) if plan.trace != _TELLS_ONLY else None,
         {**_QUIET, **network.environment},
+        products=overlays.products if overlays is not None else lambda: None,
+        settle=overlays.settle if overlays is not None else lambda keep: (),
         refused=_refused(wanted, rules),
-        close=network.close,
+        close=partial(_close, network, overlays),
     )
+
+
+def _close(network: Walls, overlays: Overlays | None) -> None:
+    try:
+        network.close()
+    finally:
+        if overlays is not None:
+            overlays.settle(True)
 
 
 def _arbiter(wanted: Wanted, network: Arbiter | None) -> Arbiter:

@@ -7,12 +7,27 @@ to it, and a few sweeps put each node at the mean of its neighbours.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+BEND = "bend "
+"""How the name of a bend begins; no node's does."""
 
 _SWEEPS = 8
 
 
-def columns(nodes: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[list[str]]:
-    """The nodes by column, each column from top to bottom."""
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Where everything goes."""
+
+    columns: list[list[str]]
+    """Nodes by column, from top to bottom; among them the bends of long edges."""
+    routes: dict[tuple[str, str], list[str]]
+    """The bends of an edge that passes columns, so that it does not seem to start at a node that it passes behind."""
+
+
+def arranged(nodes: Sequence[str], edges: Iterable[tuple[str, str]]) -> Layout:
+    """The nodes in columns, so that edges go from left to right."""
     after: dict[str, list[str]] = {node: [] for node in nodes}
     for start, end in dict.fromkeys(edges):
         if start != end and start in after and end in after:
@@ -31,9 +46,32 @@ def columns(nodes: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[list
     made: list[list[str]] = [[] for _ in range(max(column.values(), default=-1) + 1)]
     for node in order:
         made[column[node]].append(node)
+    routes = _bend(made, column, before, after)
     for sweep in range(_SWEEPS):
         _settle(made, before if sweep % 2 == 0 else after, reverse=sweep % 2 == 1)
-    return [nodes for nodes in made if nodes]
+    return Layout([nodes for nodes in made if nodes], routes)
+
+
+def _bend(
+    made: list[list[str]], column: Mapping[str, int], before: dict[str, list[str]], after: dict[str, list[str]]
+) -> dict[tuple[str, str], list[str]]:
+    """Put a bend into every column that an edge passes, as one more node of that column."""
+    routes: dict[tuple[str, str], list[str]] = {}
+    for start, end in [(start, end) for start, ends in after.items() for end in ends]:
+        passed = range(column[start] + 1, column[end])
+        if not passed:
+            continue
+        bends = [f"{BEND}{len(routes)}.{at}" for at in passed]
+        routes[start, end] = bends
+        after[start].remove(end)
+        before[end].remove(start)
+        chain = [start, *bends, end]
+        for left, right in pairwise(chain):
+            after.setdefault(left, []).append(right)
+            before.setdefault(right, []).append(left)
+        for bend, at in zip(bends, passed, strict=True):
+            made[at].append(bend)
+    return routes
 
 
 def _acyclic(after: dict[str, list[str]]) -> list[str]:

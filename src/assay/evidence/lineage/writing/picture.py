@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 from assay.evidence.lineage.interface import Edge, Lineage
 from assay.evidence.lineage.writing import layout, tree, words
@@ -60,7 +61,8 @@ def drawn(graph: Lineage, most: int = MOST_NODES) -> Drawn:
 def svg(graph: Lineage, most: int = MOST_NODES) -> str:
     """The picture as an SVG document."""
     part = drawn(graph, most)
-    made = layout.columns(part.nodes, [(edge.start, edge.end) for edge in part.edges])
+    arranged = layout.arranged(part.nodes, [(edge.start, edge.end) for edge in part.edges])
+    made = arranged.columns
     tallest = max(len(nodes) for nodes in made)
     high = tallest * (_HEIGHT + _DOWN)
     place: dict[str, tuple[int, int]] = {}
@@ -69,7 +71,9 @@ def svg(graph: Lineage, most: int = MOST_NODES) -> str:
         for row, key in enumerate(nodes):
             place[key] = (_EDGE + column * (_WIDTH + _ACROSS), _EDGE + top + row * (_HEIGHT + _DOWN))
     wide = 2 * _EDGE + len(made) * (_WIDTH + _ACROSS) - _ACROSS
-    body = [_arrow(edge, place) for edge in part.edges] + [_box(graph, key, *place[key]) for key in part.nodes]
+    body = [_arrow(edge, place, arranged.routes) for edge in part.edges] + [
+        _box(graph, key, *place[key]) for key in part.nodes
+    ]
     note = f"{part.left:,} nodes farther away are not drawn" if part.left else ""
     if note:
         body.append(f'<text x="{_EDGE}" y="{high + 2 * _EDGE}">{_text(note)}</text>')
@@ -139,15 +143,17 @@ def _box(graph: Lineage, key: str, x: int, y: int) -> str:
     )
 
 
-def _arrow(edge: Edge, place: dict[str, tuple[int, int]]) -> str:
-    (x1, y1), (x2, y2) = place[edge.start], place[edge.end]
-    x1, y1, y2 = x1 + _WIDTH, y1 + _HEIGHT // 2, y2 + _HEIGHT // 2
-    bend = max(40, abs(x2 - x1) // 2)
+def _arrow(edge: Edge, place: dict[str, tuple[int, int]], routes: dict[tuple[str, str], list[str]]) -> str:
+    ends = [edge.start, *routes.get((edge.start, edge.end), ()), edge.end]
+    path = ""
+    for left, right in pairwise(ends):
+        (x1, y1), (x2, y2) = place[left], place[right]
+        x1, y1, y2 = x1 + _WIDTH, y1 + _HEIGHT // 2, y2 + _HEIGHT // 2
+        bend = max(_ACROSS // 2, abs(x2 - x1) // 2)
+        across = f"L{x1} {y1}" if path else f"M{x1} {y1}"
+        path += f"{across}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}"
     why = f"<title>{_text('not proved: ' + edge.reason)}</title>" if not edge.proved else ""
-    return (
-        f'<path class="edge{"" if edge.proved else " unproved"}" marker-end="url(#to)" '
-        f'd="M{x1} {y1}C{x1 + bend} {y1} {x2 - bend} {y2} {x2} {y2}">{why}</path>'
-    )
+    return f'<path class="edge{"" if edge.proved else " unproved"}" marker-end="url(#to)" d="{path}">{why}</path>'
 
 
 def _lines(graph: Lineage, key: str) -> tuple[str, str]:

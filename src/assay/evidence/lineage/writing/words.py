@@ -16,7 +16,7 @@ def short(key: str) -> str:
 def artifact(node: Artifact) -> str:
     """Kind and name."""
     kind = KINDS.get(node.kind, node.kind) or "artifact"
-    return f"{kind} {node.name}"
+    return kind if node.name.lower() == kind else f"{kind} {node.name}"
 
 
 def step(node: Step) -> str:

@@ -13,7 +13,9 @@ from assay.collect.scan.models.formats.pickle_walk import plausible
 from assay.collect.scan.models.formats.telling import APPENDED, hand_on
 from assay.collect.scan.models.interface import Finding, Scan
 
-_HEADS = re.compile(rb"GIF8|\x89PNG|\xff\xd8\xff|%PDF|RIFF|BM|II\*\0|MM\0\*|OggS|fLaC|ID3|....ftyp|\x00\x00\x01\x00", re.DOTALL)
+_HEADS = re.compile(
+    rb"GIF8|\x89PNG|\xff\xd8\xff|%PDF|RIFF|BM|II\*\0|MM\0\*|OggS|fLaC|ID3|....ftyp|\x00\x00\x01\x00", re.DOTALL
+)
 _BEGINS = re.compile(rb"\x80[\x02-\x05](?=\x95.{6}\0\0|[\x8c\x8dXc()\]}K\x85-\x87\x8f\x96BC])", re.DOTALL)
 
 LONGEST = 32 << 20

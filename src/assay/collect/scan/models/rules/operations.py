@@ -19,8 +19,8 @@ class Operations:
     library: str
     """The libraries and their versions, as they are told of."""
     domains: Mapping[str, frozenset[str]]
-    """Names of operations by their domain; Keras and TensorFlow have the empty one; of TensorFlow, ``calling`` has those
-    operations that call functions.
+    """Names of operations by their domain. Keras and TensorFlow have the empty one; of TensorFlow, ``calling`` has
+    those that call functions.
     """
     outside: Mapping[str, tuple[str, ...]]
     """For operations that are told a file, a folder or a machine: which arguments say so. ``2`` is the third input,
