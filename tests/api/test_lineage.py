@@ -221,6 +221,29 @@ def test_a_strangers_list_of_files_puts_no_file_into_a_folder(place: Place) -> N
     assert [edge.proved for edge in graph.edges.values() if edge.kind == "part"] == [False]
 
 
+def test_a_strangers_lists_hide_no_proved_folder_and_draw_no_others_steps(place: Place) -> None:
+    """Many lists that a file is in, and one list that names everybody's files, must not push out what is proved."""
+    own, other = place.root / "own.pem", place.root / "stranger.pem"
+    own.write_bytes(place.signer.key.pem(None))
+    other.write_bytes(place.stranger.key.pem(None))
+    corpus = place.root / "corpus"
+    corpus.mkdir()
+    (corpus / "data.csv").write_text("data\n")
+    (corpus / "more.csv").write_text("more\n")
+    assay.sign(str(corpus), signer_choice=SignWith(key=str(own)), directory=place.store)
+    data = {"name": "data.csv", "digest": {"sha256": _digest(corpus / "data.csv")}}
+    place.say(["model"], SLSA, provenance("train", [data]))
+    for number in range(60):
+        (corpus / "more.csv").write_text(f"{number}\n")
+        assay.sign(str(corpus), signer_choice=SignWith(key=str(other)), directory=place.store)
+    graph = place.of("model", down=False)
+    assert names(graph, graph.sources) == {"data.csv", "corpus"}
+    assert sum(not edge.proved for edge in graph.edges.values()) == 50
+    # The last of the stranger's folders: the step is known to have read a file of it only by the stranger's word.
+    strange = place.of(f"sha256:{_contents(corpus)}", up=False)
+    assert not strange.uses and [edge.proved for edge in strange.edges.values() if edge.kind == "used"] == [False]
+
+
 def test_folders_that_share_a_file_are_no_relatives(place: Place) -> None:
     private = place.root / "own.pem"
     private.write_bytes(place.signer.key.pem(None))

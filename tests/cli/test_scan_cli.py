@@ -15,6 +15,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 
 from assay.api import scanning
 from assay.api.anchors import TrustIn
@@ -158,6 +159,48 @@ def test_sarif_is_valid(place: Path, capsys: pytest.CaptureFixture[str]) -> None
     again = json.loads(run(capsys, "model", "-o", "sarif", "--no-cache")[1])["runs"][0]
     assert [item["partialFingerprints"]["assayFinding/v1"] for item in again["results"]] == marks
     assert str(place) not in out
+    for rule in made["tool"]["driver"]["rules"]:  # what GitHub's code scanning asks for
+        assert rule["shortDescription"]["text"] and rule["fullDescription"]["text"] and rule["help"]["text"]
+    for item in made["results"]:
+        assert set(item["locations"][0]["physicalLocation"]["region"]) == {
+            "startLine", "startColumn", "endLine", "endColumn"
+        }  # fmt: skip
+
+
+def test_the_hook_lets_an_honest_project_commit(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (hook,) = yaml.safe_load((Path(__file__).parents[2] / ".pre-commit-hooks.yaml").read_text())
+    command, *words = hook["entry"].split()
+    assert command == "assay"
+    (place / "src").mkdir()
+    (place / "src" / "train.py").write_text("import pickle\nprint(pickle.load(open('x', 'rb')))\n")
+    cell = {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": "!ls"}
+    (place / "look.ipynb").write_text(json.dumps({"cells": [cell], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}))
+    assert words == ["scan"] and run(capsys, *hook["args"])[0] == 0
+    add(place, unknown=UNKNOWN)
+    assert run(capsys, *hook["args"])[0] == 1
+
+
+def test_the_same_advice_is_given_once(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    add(place, one=UNKNOWN, two=UNKNOWN)
+    out = run(capsys, "model")[1]
+    assert out.count("pickle/unlisted-global") == 2 and out.count("→") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["scn", "model"], "did you mean scan?"),
+        (["nonsense"], "assay --help"),
+        (["scan", "model", "--failon", "code"], "did you mean --fail-on?"),
+        (["scan", "model", "--quux"], "assay scan --help"),
+        ([], "usage: assay"),
+    ],
+)
+def test_a_wrong_word_is_told_with_what_may_have_been_meant(
+    place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert main(arguments) == 2
+    assert said in capsys.readouterr().err
 
 
 def test_attest_then_verify(place: Path, capsys: pytest.CaptureFixture[str]) -> None:

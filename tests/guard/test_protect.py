@@ -272,6 +272,57 @@ def test_an_administrator_protects_every_python(place: Any, environment: Process
         pth.install(Mode.WARN, "assay.yaml", str(place.site))
 
 
+def test_an_administrators_environment_can_be_worked_in(place: Any, environment: Process) -> None:
+    """Every Python of it: what is installed, its programs, own code, a load beside threads, and the way out again."""
+    site, programs = place.site, Path(environment.python).parent
+    own = place.root / "scripts"
+    own.mkdir()
+    (own / "train.py").write_text("print('mine')\n")
+    (programs / "honest-tool").write_text("from honest import value\nprint(value)\n")
+    with (site / "honest-1.0.dist-info" / "RECORD").open("a") as record:
+        record.write("../../../bin/honest-tool,,\n")
+    choice = SignWith(key=str(place.root / "key.pem"))
+    assay.bom(f"env:{programs.parent}", format="attest", signer_choice=choice, directory=place.store)
+    (programs / "planted-tool").write_text("print('evil')\n")
+    (site / "planted.py").write_text("value = 'evil'\n")
+    (place.root / "elsewhere.py").write_text("print('evil')\n")
+    saved = place.root / "saved.pkl"
+    saved.write_bytes(pickle.dumps([1]))
+    place.sign(saved)
+    threaded = f"""
+import threading, pickle
+started, stop = threading.Event(), threading.Event()
+thread = threading.Thread(target=lambda: (started.set(), stop.wait()))
+thread.start()
+started.wait()
+try:
+    print(pickle.load(open({str(saved)!r}, "rb")))
+finally:
+    stop.set()
+"""
+    config = place.root / "admin.yaml"
+    config.write_text(f"evidence: {place.store}\ntrust:\n  - keys: [{place.root / 'key.pub'}]\n")
+
+    def run(*words: str) -> str:
+        made = subprocess.run(
+            [environment.python, *words], capture_output=True, text=True, env=environment.environment, timeout=60
+        )
+        return made.stdout.strip() if made.returncode == 0 else made.stderr.strip()
+
+    pth.install(Mode.ENFORCE, str(config), str(site), [LIBRARIES, str(own)])
+    assert run("-c", "import honest; print(honest.value)") == "42"
+    assert run(str(programs / "honest-tool")) == "42"
+    assert run(str(own / "train.py")) == "mine"
+    assert run("-c", threaded) == "[1]"
+    assert "does not list it" in run("-c", "import planted")
+    assert "does not list it" in run(str(programs / "planted-tool"))
+    assert "outside of the attested environment" in run(str(place.root / "elsewhere.py"))
+    run("-m", "assay", "protect", "remove", "--site", str(site))
+    assert run(str(place.root / "elsewhere.py")) == "evil"
+    with pytest.raises(UsageError, match="absolute"):
+        pth.text(Mode.WARN, None, ["src"])
+
+
 def test_protection_is_for_good(place: Any) -> None:
     text = """
 import assay.protect

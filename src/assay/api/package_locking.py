@@ -80,7 +80,7 @@ def lock(
     before = now - demands.min_age if demands.min_age and not rules.unknown_age else None
     try:
         asked, chosen = resolving.choose(
-            wanted, known, tool=tool, python=demands.python, sdists=rules.sdists, before=before
+            wanted, known, tool=tool, python=demands.python, sdists=rules.sdists, pinned=bool(rules.pins), before=before
         )
     except resolving.NothingFitsError as error:
         raise explained(error, known) from None

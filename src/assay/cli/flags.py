@@ -23,7 +23,7 @@ def target(parser: argparse.ArgumentParser, name: str = "TARGET") -> None:
     parser.add_argument(
         "target",
         metavar=name,
-        help="a folder, file or URL, or SCHEME:NAME[@REVISION] with dir, file, git, hf or env for a scheme",
+        help="a folder, file or URL, or SCHEME:NAME[@REVISION] with dir, file, git, hf, oci or env for a scheme",
     )
 
 

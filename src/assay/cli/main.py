@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib import import_module
 
 import assay
-from assay.errors import AssayError
+from assay.errors import AssayError, UsageError
 
 COMMANDS = {
     "bom": "what is in a target: a bill of materials, signed with -o attest",
@@ -68,12 +68,33 @@ def _run(arguments: Sequence[str]) -> int:
     parser.add_argument("--version", action="version", version=f"assay {assay.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
+    if chosen is not None and chosen not in COMMANDS:
+        raise UsageError(f"there is no command {chosen!r}", hint=_near(chosen, COMMANDS) or "assay --help lists them")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == chosen:  # the others are listed by name only, their modules stay unimported
             import_module(f"assay.cli.{name}").configure(command)
-    parsed = parser.parse_args(arguments)
+    parsed, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        # argparse itself would show the usage of `assay`, which names none of the command's flags.
+        flags = [word for word in unknown if word.startswith("-")] or unknown
+        near = _near(flags[0].partition("=")[0], commands.choices[parsed.command]._option_string_actions)
+        raise UsageError(
+            f"'assay {parsed.command}' does not know {' '.join(flags)}",
+            hint=near or f"assay {parsed.command} --help lists what it knows",
+        )
     return int(parsed.run(parsed))
+
+
+def _near(word: str, known: Iterable[str]) -> str | None:
+    """A hint for a word that may be mistyped."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, known, n=1, cutoff=0.7)
+    return f"did you mean {found[0]}?" if found else None
 
 
 def printable(text: str) -> str:

@@ -41,8 +41,9 @@ def show(made: Scanned, *, verbose: bool) -> None:
     printing.line(f"{made.reference}: {counts(made)}")
     shown = [item for item in result.files if verbose or _worth(item, made)]
     shown.sort(key=lambda item: (-item.tier.rank, item.path))
+    told: set[str] = set()
     for item in shown if verbose else shown[:SHOWN_FILES]:
-        for text in _file(item, made, verbose=verbose):
+        for text in _file(item, made, told, verbose=verbose):
             printing.line(text)
     if not verbose and len(shown) > SHOWN_FILES:
         printing.line(f"  … and {len(shown) - SHOWN_FILES:,} more files (--verbose lists them)")
@@ -73,25 +74,27 @@ def _worth(item: FileResult, made: Scanned) -> bool:
     return item.tier.rank > 1 or any(finding.severity not in ("info", "low") for finding in item.findings)
 
 
-def _file(item: FileResult, made: Scanned, *, verbose: bool) -> Iterator[str]:
+def _file(item: FileResult, made: Scanned, told: set[str], *, verbose: bool) -> Iterator[str]:
     form = f" ({item.format})" if item.format else ""
     accepted = " [accepted]" if item.findings and made.baseline.tier(item) is not item.tier else ""
     yield f"  {item.tier.value:<11}  {item.path}{form}{accepted}"
     findings = sorted(item.findings, key=lambda finding: -finding.tier.rank)
     for finding in findings if verbose else findings[:SHOWN_FINDINGS]:
-        yield from _finding(item, finding, made)
+        yield from _finding(item, finding, made, told)
     if not verbose and len(findings) > SHOWN_FINDINGS:
         yield f"    … and {len(findings) - SHOWN_FINDINGS:,} more findings"
 
 
-def _finding(item: FileResult, finding: Finding, made: Scanned) -> Iterator[str]:
+def _finding(item: FileResult, finding: Finding, made: Scanned, told: set[str]) -> Iterator[str]:
+    """``told`` is the advice that was given: the same is not given twice."""
     place = f" in {finding.member}" if finding.member else ""
     place += f" at byte {finding.offset:,}" if finding.offset is not None else ""
     accepted = " (accepted)" if made.baseline.accepts(item, finding) else ""
     yield f"    {finding.severity.value:<8}  {finding.rule}{place}: {finding.message}{accepted}"
     if finding.call and finding.call not in finding.message:
         yield f"              {finding.call}"
-    if finding.mitigation:
+    if finding.mitigation and finding.mitigation not in told:
+        told.add(finding.mitigation)
         yield f"              → {finding.mitigation}"
 
 

@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -272,7 +273,7 @@ def test_a_tree_that_is_deeper_than_paths_can_be_is_moved_and_said(out, who):
         folder, depth = below, depth + 1
     assert depth == 1500 and os.listdir(folder) == ["bottom"]
     os.close(folder)
-    os.system(f"rm -rf {out}/folder")  # noqa: S605 - shutil cannot
+    subprocess.run(["rm", "-rf", out / "folder"], check=True)  # shutil cannot
 
 
 def test_a_folder_with_any_name_can_be_laid_over(out, who):
@@ -366,7 +367,7 @@ def test_killed_at_any_moment_nothing_is_lost(out, who):
     def work():
         for name in ("a", "b", "tree/c", "tree/d"):
             Path(name).parent.mkdir(exist_ok=True)
-            Path(name).write_text(name)
+            Path(name).write_text(Path(name).name)
         os.chmod("tree", 0o500)
         Path("old").write_text("changed")
 

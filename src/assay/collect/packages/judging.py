@@ -68,7 +68,9 @@ def judge(name: str, version: str, served: Served, rules: Rules, hashes: Sequenc
     if hashes is not None:
         files = [file for file in files if file.sha256 in hashes]
         if not files:
-            return no("not-served", "no index serves a file with a hash of the lock")
+            return no("not-served", "no index that may serve it has a file with these bytes")
+    if not files and wanted is not None:
+        return no("not-served", f"{wanted}, which it is pinned to, has no such version: ask for one that it has")
     if not files:
         return no("not-served", "no index says anything of this version", undecided=True)
     allowed = name in rules.sdists

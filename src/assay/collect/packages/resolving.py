@@ -59,18 +59,24 @@ def choose(
     tool: str = "auto",
     python: str | None = None,
     sdists: Collection[str] = (),
+    pinned: bool = False,
     before: datetime | None = None,
 ) -> tuple[str, list[Chosen]]:
     """The tool that was asked, and the versions it chose.
 
-    ``python`` (``3.12``) is the interpreter to resolve for, ``sdists`` are packages that may be built from source (only
-    pip is asked then), ``before`` is told to uv, which then leaves out what is younger. Raises `AssayError`.
+    ``python`` (``3.12``) is the interpreter to resolve for, ``sdists`` are packages that may be built from source,
+    ``pinned`` says that some names may come from one index only, and ``before`` is told to uv, which then leaves out
+    what is younger. Raises `AssayError`.
     """
     if tool not in TOOLS:
         raise UsageError(f"unknown tool {tool!r}", hint=f"one of: {', '.join(TOOLS)}")
-    uv = shutil.which("uv") if tool != "pip" and not sdists else None
+    # uv does not say of which file it believed the dependencies. Another index's file of the same version could smuggle
+    # one in, and the pinned index's bytes would then be locked beside it. pip's report names the file.
+    uv = shutil.which("uv") if tool != "pip" and not sdists and not pinned else None
     if tool == "uv" and uv is None:
-        raise UsageError("uv was asked for and is not on the path, or cannot build what --allow-sdist names")
+        raise UsageError(
+            "uv is not on the path, or cannot do this: --allow-sdist and --from are for pip", hint="leave out --with uv"
+        )
     with tempfile.TemporaryDirectory(prefix="assay-lock-") as folder:
         files = []
         for name, entries in (("requirements.in", wanted.requirements), ("constraints.txt", wanted.constraints)):

@@ -23,6 +23,10 @@ AGGREGATE = 10_000
 """More materials than this beneath one folder become one entry with a list of its own."""
 
 _VIRTUAL = ("/proc/", "/sys/", "/dev/")
+_MEMORY = "/dev/shm/"  # noqa: S108 - files like any other
+
+_COARSE = 1_000_000_000
+"""Nanoseconds by which a file system's clock may lie behind ours."""
 
 Lookup = Callable[[str], Sequence[Mapping[str, str]]]
 """From a contents digest (hex) to the verified evidence about it."""
@@ -114,6 +118,7 @@ class _Sorted:
         self.gone: list[Material] = []
         self.deleted: list[str] = []
         self.ephemeral = self.special = 0
+        self.started = trace.started
         for path, use in trace.files.items():
             self._one(os.fsdecode(path), use, places, exact=written is not None)
         for name in written or ():
@@ -126,14 +131,15 @@ class _Sorted:
         if places.temporary and within(path, (places.temporary,)) is not None:
             self.ephemeral += 1
             return
-        if path.startswith(_VIRTUAL):
+        if path.startswith(_VIRTUAL) and not path.startswith(_MEMORY):
             self.special += bool(tries)
-            return
-        if use.denied >= tries + use.appeared + use.removed and use.denied:
             return
         real = os.path.realpath(path)
         now = _stat(real)
-        if now is None:
+        turned = real != path and now is not None and _another(use.first, now)
+        if use.denied >= tries + use.appeared + use.removed and use.denied and not turned:
+            return
+        if now is None or turned:
             self._absent(path, use, places)
             return
         if not stat.S_ISREG(now.mode):
@@ -145,17 +151,21 @@ class _Sorted:
         if (use.read or use.executed) and use.first is not None and stat.S_ISREG(use.first.mode):
             self.read[real] = _joined(self.read.get(real), use)
         if not exact and (use.written or use.appeared) and not _same(use.first, now):
-            self.written.add(real)
+            # What the step only made a link to is not its product.
+            if real == path or (not os.path.islink(path) and now.ctime >= self.started - _COARSE):
+                self.written.add(real)
 
     def _absent(self, path: str, use: FileUse, places: Places) -> None:
         """What is not there any more, or never was."""
         if use.first is None or use.exclusive:
             self.ephemeral += bool(use.written or use.appeared) and bool(use.removed)
             return
-        if use.removed:
+        if use.removed and not os.path.lexists(path):
             self.deleted.append(_printable(path))
         if (use.read or use.executed) and stat.S_ISREG(use.first.mode):
             why = "removed by the step after it was read" if use.removed else "gone when the step had ended"
+            if os.path.lexists(path):
+                why = "the link that it was read through led elsewhere when the step had ended"
             origin = places.origin(path)
             name = _name(path, origin, places)
             size = use.first.size
@@ -277,6 +287,11 @@ def _name(path: str, origin: Origin, places: Places) -> str:
         return _printable(os.path.basename(base))
     head = {Origin.INSTALLATION: "$ENV" if where == 0 else f"$ENV{where + 1}"}.get(origin, os.path.basename(base))
     return _printable(f"{head}/{os.path.relpath(path, base)}")
+
+
+def _another(first: Stat | None, now: Stat) -> bool:
+    """Whether the file that was there is not the one that is there now."""
+    return first is not None and (first.device, first.inode) != (now.device, now.inode)
 
 
 def _same(first: Stat | None, now: Stat) -> bool:

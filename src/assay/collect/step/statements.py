@@ -111,7 +111,8 @@ def subjects(files: Files, annotations: Sequence[Mapping[str, Any]] = ()) -> tup
     for i, folder in enumerate(files.outputs):
         if folder.files:
             said = annotations[i] if i < len(annotations) else {}
-            made[_unused(folder.name, made)] = Subject(folder.name, {"sha256": folder.contents}, said)
+            name = _unused(folder.name, made)
+            made[name] = Subject(name, {"sha256": folder.contents}, said)
     if len(files.products) <= MOST_PRODUCTS:
         for item in files.products:
             if item.sha256 is not None:
@@ -311,9 +312,11 @@ def _gaps(trace: Trace, run: Run) -> list[dict[str, Any]]:
 
 
 def _materials(files: Files) -> Iterator[ResourceDescriptor]:
+    """Those without a digest too: a step that removes what it has read must not seem to have done without it."""
     for item in files.materials:
-        if item.sha256 is not None:
-            yield ResourceDescriptor(name=item.name, digest={"sha256": item.sha256}, annotations=_said(item))
+        digest = {"sha256": item.sha256} if item.sha256 else None
+        uri = None if digest else "about:blank"
+        yield ResourceDescriptor(name=item.name, uri=uri, digest=digest, annotations=_said(item))
     for many in files.aggregates:
         yield ResourceDescriptor(name=many.name, digest={"sha256": many.contents}, annotations=_said(many))
 

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 
 from assay.collect.trace import kernel
 from assay.collect.trace.interface import Stat
-from assay.collect.trace.paths import link, normal, plain, unmasked
+from assay.collect.trace.links import Turned, led
+from assay.collect.trace.paths import absolute, link, plain
 from assay.collect.trace.processes import Known, Processes
 from assay.collect.trace.recording import Recording, stat_of
 
@@ -40,6 +41,16 @@ class World:
     """Descriptor of the step's root where it is not ours."""
     moved: bool = False
     """Some process of the step may have a root or mounts of its own by now."""
+    turned: Turned = field(default_factory=Turned)
+
+    def turn(self, path: bytes) -> None:
+        """From now on this means something else, and so may working directories."""
+        if not self.turned.add(path):
+            self.recording.gap(
+                "too-many-links", "the step turned so many links that what led through some is not known", "files"
+            )
+        for known in self.processes.threads.values():
+            known.directory = None
 
     def look(self, path: bytes, thread: int, *, follow: bool = True) -> Stat | None:
         """Which bytes an absolute path of a thread's means now; None when there is nothing."""
@@ -133,12 +144,30 @@ class Call:
             raw = base.rstrip(b"/") + b"/" + raw if raw else base
         if plain(raw):
             return raw
-        raw = unmasked(raw, self.known.pid, self.thread)
-        return normal(raw, self.world.real) or b"/"
+        return absolute(raw, self.known.pid, self.thread, self.world.real, self._resolved)
+
+    def _resolved(self, path: bytes) -> bytes:
+        """Without links, as the caller sees them: in an overlay it can make some that lie nowhere else."""
+        if self.world.root is not None or self.world.moved:
+            try:
+                handle = self.reach(path)
+            except (OSError, ValueError):
+                return os.path.realpath(path)
+            try:
+                return os.readlink(b"/proc/self/fd/%d" % handle)
+            finally:
+                os.close(handle)
+        return os.path.realpath(path)
 
     def look(self, path: bytes, *, follow: bool = True) -> Stat | None:
         """Which bytes an absolute path of the caller's means now; None when there is nothing."""
         return self.world.look(path, self.thread, follow=follow) if path else None
+
+    def led(self, path: bytes, *, follow: bool = True) -> bytes:
+        """An absolute path of the caller's; where it goes by a link that the step turned, what that leads to now."""
+        if not path or not self.world.turned.on(path):
+            return path
+        return led(path, self.reach, follow=follow)
 
     def reach(self, path: bytes, flags: int = 0, resolve: int = 0) -> int:
         """A descriptor (``O_PATH``) of what an absolute path is in the caller's root. Raises `OSError`."""

@@ -6,11 +6,13 @@ Reading, writing and asking for a file's properties are never watched: the open 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.collect.trace.calls import AT_FDCWD, Call, GoneError
-from assay.collect.trace.interface import FileUse
+from assay.collect.trace.interface import FileUse, Stat
+from assay.collect.trace.links import magic
 from assay.collect.trace.mediating import mediated
 from assay.collect.trace.recording import opened
 
@@ -60,7 +62,11 @@ NAMED: dict[str, _Places] = {
 }
 """Call → what it does to which file: (what, argument with the directory's descriptor, argument with the path)."""
 
-_CHANGES_LINKS = {"rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"}
+_FOLLOWING = ("written", "changed")
+"""Of these, what follows a link at the end of its path."""
+
+CHANGES_LINKS = {"rename", "renameat", "renameat2", "link", "linkat", "symlink", "symlinkat"}
+"""Calls after which a path may mean something else."""
 
 WATCHED = (*OPENS, *NAMED, "chdir", "fchdir")
 
@@ -105,12 +111,16 @@ def handle(call: Call, *, denied: bool = False, taken: bool = False) -> int | No
             call.known.moving.add(call.thread)
         return None
     places = NAMED[call.name]
-    found = [(what, _path(call, directory, argument)) for what, directory, argument in places]
-    firsts = [call.look(path, follow=what in ("written", "changed")) for what, path in found]
+    found = [
+        (what, call.led(call.path(directory, argument), follow=what in _FOLLOWING))
+        for what, directory, argument in places
+    ]
+    firsts = [call.look(path, follow=what in _FOLLOWING) for what, path in found]
     if not call.alive():
         raise GoneError
-    if call.name in _CHANGES_LINKS:
+    if call.name in CHANGES_LINKS:
         call.world.real.clear()
+        _turned(call, found, firsts)
     index = call.index
     exchange = call.name == "renameat2" and call.number(4) & _RENAME_EXCHANGE
     for (what, path), first in zip(found, firsts, strict=True):
@@ -127,8 +137,19 @@ def handle(call: Call, *, denied: bool = False, taken: bool = False) -> int | No
     return None
 
 
-def _path(call: Call, directory: int | None, argument: int | None) -> bytes:
-    return call.path(directory, argument)
+def _turned(call: Call, found: Sequence[tuple[str, bytes]], firsts: Sequence[Stat | None]) -> None:
+    """Which of these paths may mean something else from now on: links, and folders that are moved."""
+    symbolic = call.name.startswith("symlink")
+    if symbolic and magic(call.text(call.arguments[0])):
+        call.world.recording.gap(
+            "links-into-proc",
+            "the step made a link that only its user can follow (to /proc/self or the like): what was used through it "
+            "is not listed",
+            "files",
+        )
+    if symbolic or any(first and stat.S_IFMT(first.mode) in (stat.S_IFLNK, stat.S_IFDIR) for first in firsts):
+        for _, path in found:
+            call.world.turn(path)
 
 
 def _count(use: FileUse, what: str) -> None:
@@ -156,7 +177,8 @@ def closes(call: Call) -> bool:
 
 def _open(call: Call, *, denied: bool, taken: bool) -> int | None:
     asked = opening(call)
-    path = call.absolute(asked.descriptor, asked.raw)
+    exclusive = asked.flags & os.O_CREAT and asked.flags & os.O_EXCL
+    path = call.led(call.absolute(asked.descriptor, asked.raw), follow=not (asked.flags & os.O_NOFOLLOW or exclusive))
     use = call.world.recording.files.get(path)
     first = None
     descriptor = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 
 _MAGIC = re.compile(
     rb"/proc/(self|thread-self|[0-9]+)((?:/task/[0-9]+)?/(?:fd/[0-9]+|exe|cwd|root|map_files/[0-9a-f-]+))(/.*)?"
@@ -24,24 +25,48 @@ def plain(path: bytes) -> bool:
     return b"/." not in path or (b"/./" not in path and b"/../" not in path and not path.endswith((b"/.", b"/..")))
 
 
-def normal(path: bytes, real: dict[bytes, bytes]) -> bytes:
+def normal(path: bytes, real: dict[bytes, bytes], resolve: Callable[[bytes], bytes] = os.path.realpath) -> bytes:
     """An absolute path without ``.``, ``..``, doubled and trailing slashes.
 
-    What stands before the last ``..`` is resolved with its links, because only so ``..`` means what it meant to the
-    kernel; ``real`` remembers that and is emptied by whoever sees a link change.
+    What stands before the first ``..`` is resolved with its links, because only so ``..`` means what it meant to the
+    kernel; ``real`` remembers that and is emptied by whoever sees a link change. ``resolve`` does it where the caller
+    sees other files than we do.
     """
+    path = _tidy(path)
     if b"/.." in path:
         parts = path.split(b"/")
         if b".." in parts:
-            last = len(parts) - 1 - parts[::-1].index(b"..")
-            before = b"/".join(parts[: last + 1])
+            at = parts.index(b"..")
+            before = b"/".join(parts[: at + 1])
             resolved = real.get(before)
             if resolved is None:
-                resolved = real[before] = os.path.realpath(before)
-            path = b"/".join([resolved, *parts[last + 1 :]])
+                resolved = real[before] = resolve(before)
+            path = _tidy(b"/".join([resolved, *parts[at + 1 :]]))
+    return path
+
+
+def _tidy(path: bytes) -> bytes:
     if b"//" in path or b"/." in path or path[-1:] == b"/":
         path = b"/" + b"/".join(part for part in path.split(b"/") if part not in (b"", b"."))
     return path
+
+
+def absolute(
+    path: bytes,
+    process: int,
+    thread: int,
+    real: dict[bytes, bytes],
+    resolve: Callable[[bytes], bytes] = os.path.realpath,
+) -> bytes:
+    """An absolute path of a thread's by the name under which it is recorded: `unmasked` wherever that is needed, so
+    that ``/tmp/../proc/self/cwd/file`` and ``//proc/self/cwd/../file`` are not taken for files of ``/proc``.
+    """
+    while True:
+        path = unmasked(_tidy(path), process, thread)
+        shorter = normal(path, real, resolve)
+        if shorter == path:
+            return path
+        path = shorter
 
 
 def unmasked(path: bytes, process: int, thread: int) -> bytes:

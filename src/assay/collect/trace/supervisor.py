@@ -17,6 +17,7 @@ from time import time_ns
 from assay.collect.trace import kernel
 from assay.collect.trace.calls import Call, GoneError
 from assay.collect.trace.ending import Ending
+from assay.collect.trace.file_calls import CHANGES_LINKS
 from assay.collect.trace.filters import assemble
 from assay.collect.trace.gpu import Sampler
 from assay.collect.trace.hooks import environment
@@ -251,7 +252,8 @@ class _Supervisor:
 
     def _is_short(self, path: bytes) -> bool:
         """Whether a path means by itself one file, which the kernel opens."""
-        return path[0] == 47 and plain(path) and not beneath(path, self._monitor.world.mediate)
+        world = self._monitor.world
+        return path[0] == 47 and plain(path) and not beneath(path, world.mediate) and not world.turned.on(path)
 
     def _new(self, cookie: bytes, path: bytes, flags: int, known: Known) -> None:
         """A plain open of a file that was not asked for before."""
@@ -282,6 +284,8 @@ class _Supervisor:
             self._waiting[id] = call
             self._refresh()
             return
+        if call is not None and call.name in CHANGES_LINKS:
+            self._quick.clear()
         self._send(id, answer)
         if path and self._is_short(path):
             use = monitor.recording.files.get(path)

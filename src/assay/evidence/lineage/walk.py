@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.evidence.lineage import kinds
+from assay.evidence.lineage.circles import cycles
 from assay.evidence.lineage.interface import (
     FOLDER,
     INPUT,
@@ -21,6 +22,7 @@ from assay.evidence.lineage.interface import (
     Artifact,
     Edge,
     Lineage,
+    Piece,
     Pieces,
     Step,
     Thing,
@@ -32,8 +34,10 @@ MOST_STEPS = 20_000
 """Steps of one graph."""
 MOST_EVIDENCE = 100
 """Statements about one artifact that are hung on it."""
-MOST_FOLDERS = 100
+MOST_FOLDERS = 200
 """Folders that hold one file."""
+MOST_LISTS = 5000
+"""Lists of files that are looked at for one file."""
 MOST_INPUTS = 40
 """Inputs (products) of one step, which no other step made (used), that are drawn one by one."""
 
@@ -122,10 +126,13 @@ class _Walk:
         found: list[_At] = []
         if self._depth is not None and at.depth >= self._depth:
             return found
-        for step, problem in self._steps_at(at, OUTPUT if upwards else INPUT).values():
-            if not self._drawn(step):
-                continue
+        strange = 0
+        around = sorted(self._steps_at(at, OUTPUT if upwards else INPUT).values(), key=_unproved)
+        for step, problem in around:
             proved = step.proved and not problem
+            strange += not proved
+            if strange > MOST_STRANGERS or not self._drawn(step):
+                continue
             if upwards:
                 self._keep(Edge(step.id, at.node, "made", proved, step.problem or problem))
             else:
@@ -136,6 +143,10 @@ class _Walk:
                 ends = [edge.start if upwards else edge.end for edge in ahead if edge.proved]
                 found += [_At(end, at.depth + 1) for end in ends if not self.graph.artifacts[end].place]
                 self._places |= {end for end in ends if self.graph.artifacts[end].place}
+        if strange > MOST_STRANGERS:
+            self._note(
+                f"{strange - MOST_STRANGERS:,} more steps around {at.node[:19]} that are not proved are not shown"
+            )
         return found
 
     def _steps_at(self, at: _At, role: int) -> dict[str, tuple[Step, str]]:
@@ -174,8 +185,7 @@ class _Walk:
         steps = self.graph.steps
         if step.id not in steps:
             if len(steps) >= self._most:
-                text = f"the graph has more than {self._most:,} steps: those farther away were not looked for"
-                self.graph.incomplete += [] if text in self.graph.incomplete else [text]
+                self._missing(f"the graph has more than {self._most:,} steps: those farther away were not looked for")
                 return False
             steps[step.id] = step
         return True
@@ -220,17 +230,26 @@ class _Walk:
 
     def _holding(self, item: Thing) -> list[Thing]:
         """The folders that a proved list of files says the file is in."""
-        entries = self._pieces.entries(item.key, MEMBER)[:MOST_FOLDERS] if item.joins else ()
-        found = (self._pieces.piece(seq) for seq in entries)
-        return [piece.said.subjects[0] for piece in found if piece is not None and piece.proved]
+        pieces = self._lists((item.key,)) if item.joins else ()
+        return [piece.said.subjects[0] for piece in pieces if piece.proved]
+
+    def _lists(self, keys: Sequence[str]) -> list[Piece]:
+        """Lists of files that hold this file: the proved ones, and some of those that are not."""
+        found: dict[bool, list[Piece]] = {True: [], False: []}
+        entries = [seq for key in keys for seq in self._pieces.entries(key, MEMBER)]
+        for seq in entries[:MOST_LISTS]:
+            piece = self._pieces.piece(seq)
+            if piece is not None and len(found[piece.proved]) < (MOST_FOLDERS if piece.proved else MOST_STRANGERS):
+                found[piece.proved].append(piece)
+        if len(entries) > MOST_LISTS or len(found[True]) == MOST_FOLDERS:
+            self._missing(f"one file is in more than {MOST_FOLDERS} folders: not all of them were looked at")
+        return [*found[True], *found[False]]
 
     def _through_files(self, at: _At, *, upwards: bool) -> list[_At]:
         """To the folders that hold this file."""
         found = []
-        for seq in (seq for key in self._same_as(at.node) for seq in self._pieces.entries(key, MEMBER)[:MOST_FOLDERS]):
-            piece = self._pieces.piece(seq)
-            if piece is not None:
-                found += self._beside(at, piece.said.subjects[0], piece.problem, upwards=upwards)
+        for piece in self._lists(self._same_as(at.node)):
+            found += self._beside(at, piece.said.subjects[0], piece.problem, upwards=upwards)
         return found
 
     def _beside(self, at: _At, thing: Thing, problem: str, *, upwards: bool) -> list[_At]:
@@ -289,6 +308,10 @@ class _Walk:
                         found |= dict.fromkeys(group)
         return (*keys, *sorted(key for key in found if key not in keys)) if len(keys) > 1 else _ordered(tuple(found))
 
+    def _missing(self, text: str) -> None:
+        if text not in self.graph.incomplete:
+            self.graph.incomplete.append(text)
+
     def _note(self, text: str) -> None:
         if text not in self.graph.notes:
             self.graph.notes.append(text)
@@ -333,38 +356,12 @@ class _Walk:
         return node.kind if node is not None else kinds.of_artifact(thing.name)
 
 
-def cycles(graph: Lineage) -> list[list[str]]:
-    """Circles of proved edges, as names; one for each edge that closes one."""
-    after: dict[str, list[str]] = {}
-    for edge in graph.edges.values():
-        if edge.proved and edge.kind != "part":
-            after.setdefault(edge.start, []).append(edge.end)
-    found, state = [], dict.fromkeys((*graph.artifacts, *graph.steps), 0)
-    for root in state:
-        stack, path = [(root, iter(after.get(root, ())))] if not state[root] else [], [root]
-        state[root] = state[root] or 1
-        while stack:
-            node, rest = stack[-1]
-            following = next(rest, None)
-            if following is None:
-                state[node] = 2
-                stack.pop()
-                path.pop()
-            elif state[following] == 1:
-                found.append([_called(graph, item) for item in (*path[path.index(following) :], following)])
-            elif not state[following]:
-                state[following] = 1
-                stack.append((following, iter(after.get(following, ()))))
-                path.append(following)
-    return found
-
-
-def _called(graph: Lineage, key: str) -> str:
-    return graph.artifacts[key].name if key in graph.artifacts else graph.steps[key].act.name
-
-
 def _ordered(keys: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(sorted(keys, key=lambda key: (not key.startswith("sha256:"), key)))
+
+
+def _unproved(found: tuple[Step, str]) -> bool:
+    return not found[0].proved or bool(found[1])
 
 
 def _why(item: Thing) -> str:

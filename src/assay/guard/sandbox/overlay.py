@@ -123,10 +123,11 @@ class Overlays:
 
     def __init__(self, folders: Sequence[str]) -> None:
         """Raises `UndecidedError` where nothing can be put beside a folder."""
-        self.notes: list[str] = [note for folder in folders for note in _left_behind(folder)]
+        self.notes: list[str] = []
         self.layers: list[Layers] = []
         try:
             for folder in folders:
+                self.notes += _left_behind(folder)
                 self.layers.append(_stage(folder))
         except OSError as error:
             self.settle(keep=False)
@@ -167,15 +168,15 @@ class Overlays:
 
 def _stage(folder: str) -> Layers:
     parent, name = os.path.split(folder)
+    own = os.stat(folder)
+    with os.scandir(folder) as entries:
+        before = {entry.name: _same(entry.stat(follow_symlinks=False)) for entry in entries}
     staging = tempfile.mkdtemp(prefix=f".{name[:60]}{_MARK}", dir=parent)
     lock = os.open(staging, _FOLDER)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    with os.scandir(folder) as entries:
-        before = {entry.name: _same(entry.stat(follow_symlinks=False)) for entry in entries}
     layers = Layers(folder, staging, lock, before)
     for path in (layers.files, layers.work):
         os.mkdir(path, 0o700)
-    own = os.stat(folder)
     if os.geteuid() == 0:
         os.chown(layers.files, own.st_uid, own.st_gid)
     os.chmod(layers.files, stat.S_IMODE(own.st_mode))  # the overlay shows this one's
@@ -258,26 +259,34 @@ def _rename(source: int, target: int, name: str) -> None:
         raise OSError(number, os.strerror(number), name)
 
 
-def _walk(folder: str, deep: list[str] | None = None) -> Iterator[tuple[str, os.stat_result]]:
-    """All beneath a folder of the step's, also where it took its own permissions away; links are not followed. Folders
-    whose path is too long to be a path go into ``deep``.
+def _walk(folder: str, deep: list[str] | None = None, *, lock: bool = True) -> Iterator[tuple[str, os.stat_result]]:
+    """All beneath a folder of the step's; links are not followed. Folders that it has locked itself out of are open
+    meanwhile, and then locked again. Those whose path is too long to be a path go into ``deep``.
     """
-    waiting = [folder]
-    while waiting:
-        base = waiting.pop()
-        try:
-            with _permitted(base), os.scandir(base) as entries:
-                found = [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
-        except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:
-                raise
-            if deep is not None:
-                deep.append(base)
-            continue
-        for path, status in found:
-            yield path, status
-            if stat.S_ISDIR(status.st_mode):
-                waiting.append(path)
+    waiting = [(folder, os.lstat(folder).st_mode)]
+    closed: list[tuple[str, int]] = []
+    try:
+        while waiting:
+            base, mode = waiting.pop()
+            try:
+                if not _open(mode):
+                    os.chmod(base, stat.S_IMODE(mode) | 0o700)
+                    closed.append((base, stat.S_IMODE(mode)))
+                with os.scandir(base) as entries:
+                    found = [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
+            except OSError as error:
+                if error.errno != errno.ENAMETOOLONG:
+                    raise
+                if deep is not None:
+                    deep.append(base)
+                continue
+            for path, status in found:
+                yield path, status
+                if stat.S_ISDIR(status.st_mode):
+                    waiting.append((path, status.st_mode))
+    finally:
+        for path, mode in reversed(closed if lock else ()):
+            os.chmod(path, mode)
 
 
 def _clean(path: str, mode: int) -> None:
@@ -302,7 +311,7 @@ def _permitted(path: str, mode: int | None = None) -> Iterator[None]:
     permissions, and other things can be moved without.
     """
     mode = os.lstat(path).st_mode if mode is None else mode
-    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)) or mode & 0o700 == 0o700 or os.geteuid() == 0:
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)) or _open(mode):
         yield
         return
     with _opened(path, flags=os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC) as handle:
@@ -339,7 +348,11 @@ def _remove(staging: str) -> None:
     import shutil
 
     with suppress(OSError, RecursionError):  # an empty folder too many is no reason to fail
-        for path, found in _walk(staging):
-            if stat.S_ISDIR(found.st_mode) and found.st_mode & 0o700 != 0o700:
-                os.chmod(path, 0o700)
+        for _ in _walk(staging, lock=False):
+            pass
         shutil.rmtree(staging)
+
+
+def _open(mode: int) -> bool:
+    """Whether we may do everything with a folder or file of ours."""
+    return mode & 0o700 == 0o700 or os.geteuid() == 0

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from assay.collect.trace.interface import Gap
 from assay.errors import UndecidedError, UsageError
 from assay.guard.sandbox.interface import Isolation, Place, Plan, Wanted
+from assay.guard.sandbox.overlay import unfit
+from assay.guard.sandbox.paths import beneath
 from assay.guard.sandbox.sensitive import run_later_beneath, secrets
 
 TRACERS = ("seccomp-unotify", "ptrace", "audit-hook")
@@ -37,7 +39,7 @@ def plan(wanted: Wanted, place: Place, trace: str | None = None) -> Plan:
     gaps = tuple(_gaps(wanted, place, tracer, files, network))
     missing = tuple(gap.message for gap in gaps if gap.name in _STOPPING)
     tier = _tier(tracer, files, spaces=mounts and apart)
-    return Plan(tier, tracer, files, network, "opens", gaps, missing)
+    return Plan(tier, tracer, files, network, _products(wanted, place, tracer, files), gaps, missing)
 
 
 _STOPPING = ("no-file-rules", "no-network-rules", "no-allow-list", "secrets-in-outputs")
@@ -65,6 +67,19 @@ def _network(wanted: Wanted, place: Place, tracer: str, *, apart: bool) -> str:
     if tracer != _CONNECTS:
         return "nothing"
     return "landlock+mediation" if place.landlock >= 4 else "no-sockets"
+
+
+def _products(wanted: Wanted, place: Place, tracer: str, files: str) -> str:
+    """Overlaid outputs cannot be seen at their place before the step has ended, so only strict mode has them: whoever
+    follows a training by its logs does not expect that. One of them for all outputs: evidence that is exact for some
+    would look exact for all. The audit hook does not see a step's last process end, before which nothing can be moved.
+    """
+    if wanted.isolation is not Isolation.STRICT or tracer == "audit-hook":
+        return "opens"
+    if files != "mounts+landlock" or not _works(place, "overlay"):
+        return "opens"
+    apart = not any(one != other and beneath(one, other) for one in wanted.write for other in wanted.write)
+    return "overlay" if wanted.write and apart and not any(map(unfit, wanted.write)) else "opens"
 
 
 def _gaps(wanted: Wanted, place: Place, tracer: str, files: str, network: str) -> Iterator[Gap]:

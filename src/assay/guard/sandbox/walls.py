@@ -38,7 +38,7 @@ def put_up(wanted: Wanted, place: Place, plan: Plan) -> Walls:
 
     if wanted.isolation is Isolation.OFF:
         return Walls((partial(limits.apply, wanted),), None)
-    overlays = Overlays(wanted.write) if plan.products == OVERLAY else None
+    overlays = Overlays(list(dict.fromkeys(wanted.write))) if plan.products == OVERLAY else None
     try:
         network = NETWORKS[plan.network]().walls(wanted, place)
     except BaseException:

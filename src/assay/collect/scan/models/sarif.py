@@ -95,18 +95,20 @@ def _worst(rule: str, found: list[tuple[FileResult, Finding]]) -> Finding:
 
 
 def _rule(rule: str, example: Finding) -> dict[str, Any]:
-    made: dict[str, Any] = {
+    title = rule.replace("/", ": ").replace("-", " ")
+    help_text = _text(example.mitigation or "Look at the finding, and load the file only if you know why it is there.")
+    return {
         "id": rule,
-        "shortDescription": {"text": rule.replace("/", ": ").replace("-", " ")},
+        "shortDescription": {"text": title},
+        # GitHub wants both of these from every rule.
+        "fullDescription": {"text": f"{title}. {help_text}"},
+        "help": {"text": help_text},
         "defaultConfiguration": {"level": _LEVELS[example.severity]},
         "properties": {
             "tags": ["security", *example.atlas][:20],
             "security-severity": _SCORES[example.severity],
         },
     }
-    if example.mitigation:
-        made["help"] = {"text": _text(example.mitigation)}
-    return made
 
 
 def _results(
@@ -155,8 +157,9 @@ def _location(item: FileResult, finding: Finding, artifacts: dict[str, int]) -> 
     place: dict[str, Any] = {"uri": _uri(item.path)}
     if item.path in artifacts:
         place["index"] = artifacts[item.path]
-    # A line is what viewers insist on; the offset that means something is among the properties.
-    physical = {"artifactLocation": place, "region": {"startLine": 1}}
+    # A region is what viewers insist on; the offset that means something is among the properties.
+    region = {"startLine": 1, "startColumn": 1, "endLine": 1, "endColumn": 1}
+    physical = {"artifactLocation": place, "region": region}
     made: dict[str, Any] = {"physicalLocation": physical}
     if finding.member is not None:
         where = one_line(finding.member)

@@ -13,7 +13,6 @@ import resource
 import signal
 import socket
 import struct
-import sys
 import time
 from collections.abc import Mapping
 from functools import partial
@@ -66,8 +65,6 @@ class Start(msgspec.Struct, array_like=True):
 
     work: bytes
     """Pickled by the parent: rules, limits, the target's files, the judging function."""
-    search: list[str]
-    """``sys.path`` of the parent."""
 
 
 def seconds_for(size: int, limits: Limits) -> int:
@@ -228,7 +225,6 @@ def main(descriptor: int) -> NoReturn:
     if received is None or received[0] != START:
         os._exit(0)
     start = msgspec.msgpack.decode(received[1], type=Start)
-    sys.path[:] = start.search
     work = pickle.loads(start.work)  # noqa: S301  (of our own parent, over a socket that nobody else has)
     live(channel, *work)
 

@@ -49,7 +49,7 @@ _TAKEN_OVER = "made its reader say what no reader says"
 
 _START = """
 import sys
-sys.path[:0] = [sys.argv[2]]
+sys.path[:] = sys.argv[2:]
 from assay.collect.scan.models.worker import main
 main(int(sys.argv[1]))
 """
@@ -280,13 +280,15 @@ class Pool:
 
         work = self._work
         # Not the current folder, which a relative entry means: it may be the model's, with a module of its own.
-        search = [path for path in sys.path if os.path.isabs(path)]
-        start = worker.Start(pickle.dumps((work.rules, work.limits, dict(work.siblings), work.by)), search)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         root = os.path.dirname(os.path.dirname(os.path.abspath(assay.__file__)))
+        search = [root, *(path for path in sys.path if os.path.isabs(path))]
+        start = worker.Start(pickle.dumps((work.rules, work.limits, dict(work.siblings), work.by)))
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             spawned = subprocess.Popen(
-                [sys.executable, "-I", "-c", _START, str(theirs.fileno()), root],
+                # -S: the parent says what is on the path, and no `.pth` file starts anything in a worker; that of
+                # `assay protect install` would refuse the pickle that the worker is told its work in.
+                [sys.executable, "-I", "-S", "-c", _START, str(theirs.fileno()), *search],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

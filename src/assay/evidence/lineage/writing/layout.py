@@ -14,6 +14,8 @@ BEND = "bend "
 """How the name of a bend begins; no node's does."""
 
 _SWEEPS = 8
+_MOST_BENDS = 20_000
+"""Beyond that, long edges go straight: nobody could follow so many, and they would cost the most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +59,12 @@ def _bend(
 ) -> dict[tuple[str, str], list[str]]:
     """Put a bend into every column that an edge passes, as one more node of that column."""
     routes: dict[tuple[str, str], list[str]] = {}
+    room = _MOST_BENDS
     for start, end in [(start, end) for start, ends in after.items() for end in ends]:
         passed = range(column[start] + 1, column[end])
-        if not passed:
+        if not passed or room < len(passed):
             continue
+        room -= len(passed)
         bends = [f"{BEND}{len(routes)}.{at}" for at in passed]
         routes[start, end] = bends
         after[start].remove(end)

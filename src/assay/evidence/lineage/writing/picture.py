@@ -70,6 +70,7 @@ def svg(graph: Lineage, most: int = MOST_NODES) -> str:
         top = (high - len(nodes) * (_HEIGHT + _DOWN)) // 2
         for row, key in enumerate(nodes):
             place[key] = (_EDGE + column * (_WIDTH + _ACROSS), _EDGE + top + row * (_HEIGHT + _DOWN))
+    total = high + (3 if part.left else 1) * _EDGE
     wide = 2 * _EDGE + len(made) * (_WIDTH + _ACROSS) - _ACROSS
     body = [_arrow(edge, place, arranged.routes) for edge in part.edges] + [
         _box(graph, key, *place[key]) for key in part.nodes
@@ -79,8 +80,8 @@ def svg(graph: Lineage, most: int = MOST_NODES) -> str:
         body.append(f'<text x="{_EDGE}" y="{high + 2 * _EDGE}">{_text(note)}</text>')
     title = _text(f"Lineage of {graph.artifacts[graph.target].name}")
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high + 3 * _EDGE}" width="{wide}" '
-        f'height="{high + 3 * _EDGE}" role="img" aria-label="{title}"><title>{title}</title><style>{_STYLE}</style>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {total}" width="{wide}" '
+        f'height="{total}" role="img" aria-label="{title}"><title>{title}</title><style>{_STYLE}</style>'
         '<defs><marker id="to" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="7" markerHeight="7" orient="auto">'
         '<path d="M0 0L8 4L0 8z" fill="#334155"/></marker></defs>\n' + "\n".join(body) + "\n</svg>\n"
     )
