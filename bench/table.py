@@ -73,6 +73,21 @@ in a finding of at least `low`; "right" the part of these findings' rows that is
 |---|---|---:|---:|---:|---:|---:|---:|---|
 """
 
+RUN = """
+## Running a step
+
+`bench/run.py`, medians of {pairs} rounds on {cores} cores with Python {python}, Linux {kernel} and strace {strace},
+every way in turn, as whole processes with all that they start; CPU of user and system together, the monitor's
+included. `trace` only watches, `auto` and `strict` hold as well (`--isolate`); none of them makes evidence. `strace
+filtered` stops at the same calls, `strace` at every call, as tracers without a filter do. "Beyond start" leaves out
+what the same way needs for a program that ends at once: that is the first set, where it counts from the moment that
+Python has its modules. With `strict` the monitor opens declared inputs itself. `assay run` is the command as a user
+types it: it also digests what was read, signs and stores; "first" is with an empty cache of digests.
+
+| step | way | whole CPU | wall | beyond start | range | claim |
+|---|---|---:|---:|---:|---:|---:|
+"""
+
 
 def digests() -> list[str]:
     """The section of ``bench/digest.py``, and the page's head."""
@@ -161,7 +176,23 @@ def poisonings() -> list[str]:
     return lines
 
 
-SECTIONS = {"policy": decisions, "scan": scans, "load": loads, "poisoning": poisonings}
+def runs() -> list[str]:
+    """The section of ``bench/run.py``."""
+    document = json.loads((HERE / "results/run.json").read_text())
+    lines = [RUN.format(**document)]
+    for row in document["rows"]:
+        claim = f"{row['claim']:g} {row['unit']}" if row.get("claim") else ""
+        missed = " (missed)" if row.get("claim") and row["value"] > row["claim"] else ""
+        value = f"{row['value']:.2f} {row['unit']}" if "value" in row else ""
+        spread = f"{row['least']:.2f} to {row['most']:.2f}" if "least" in row else ""
+        lines.append(
+            f"| {row['what']} | {row['way']} | {row['cpu']:.2f} s | {row['wall']:.2f} s | {value} | {spread} "
+            f"| {claim}{missed} |\n"
+        )
+    return lines
+
+
+SECTIONS = {"policy": decisions, "scan": scans, "load": loads, "poisoning": poisonings, "run": runs}
 """Behind the digests, by the file of results that each is made of; one that was not measured is left out."""
 
 

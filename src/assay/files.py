@@ -21,6 +21,13 @@ def read_file(path: str, limit: int = 1 << 30) -> bytes:
     return data
 
 
+def require_folder(path: str) -> None:
+    """Raise `UsageError` where the folder that ``path`` is to be written into is not there."""
+    folder = os.path.dirname(path) or "."
+    if not os.path.isdir(folder):
+        raise UsageError(f"{path} cannot be written: there is no folder {folder}", hint=f"mkdir -p {folder}")
+
+
 def write_atomic(path: str, data: bytes, *, mode: int = 0o644, exclusive: bool = False) -> None:
     """Write ``data`` to ``path``: a temporary name in the same directory, synced, then renamed.
 

@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -183,6 +184,9 @@ def test_attest_a_report(place: Path, capsys: pytest.CaptureFixture[str]) -> Non
 def test_doctor(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "doctor")
     assert code == 0 and "assay[keyless]" in out and "git" in out
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
+    for extra in project["optional-dependencies"]:
+        assert extra == "all" or f"assay[{extra}]" in out
 
 
 @pytest.mark.parametrize(

@@ -193,7 +193,8 @@ def test_the_same_advice_is_given_once(place: Path, capsys: pytest.CaptureFixtur
         (["nonsense"], "assay --help"),
         (["scan", "model", "--failon", "code"], "did you mean --fail-on?"),
         (["scan", "model", "--quux"], "assay scan --help"),
-        ([], "usage: assay"),
+        (["run", "--inptus", "x", "--", "true"], "did you mean --inputs?"),
+        ([], "evidence store"),
     ],
 )
 def test_a_wrong_word_is_told_with_what_may_have_been_meant(

@@ -93,6 +93,9 @@ def lock(
         if item.direct:
             findings.append(Finding("address", pin, "it comes from an address, of which no index says anything"))
             continue
+        if asked == "pip" and item.sha256 is None:
+            findings.append(Finding("no-hash", pin, "pip does not say which bytes it chose", undecided=True))
+            continue
         judged = judging.judge(item.name, item.version, pages[item.name], rules)
         good = tuple(sorted({file.sha256 for file in judged.files if file.sha256}))
         # What was chosen here must itself be acceptable: its own fault says more than another file's absence.

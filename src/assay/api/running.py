@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import sys
 import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from assay.api.keeping import open_store, store_path
 from assay.api.signers import SignWith, signer
 from assay.config import Config, default_key, load
 from assay.errors import AssayError, UndecidedError, UsageError
+from assay.files import read_file
 
 if TYPE_CHECKING:
     from assay.api.profiling import Compared, Profiling
@@ -123,12 +125,13 @@ def run(
     # Who signs is settled first: nobody wants to hear after a day of training that the key is missing.
     secret, by = signer(signer_choice, config)
     where = store_path(directory, config)
+    _keepable(directory, config, flow_log)
     invocation = str(uuid.uuid4())
     step, cells = _notebook(step)
     with _temporary() as temporary:
         environment = _environment(step, temporary)
         wanted = _wanted(step, temporary, environment, _own_secrets(signer_choice, config))
-        _apart(where, wanted)
+        _apart(where, wanted, config)
         usual, before = _usual(profile, step, {**config.labels, **(labels or {})}, wanted, config)
         held = _held(profile, usual, wanted)
         plan = _planned(step, held)
@@ -146,8 +149,8 @@ def run(
             invocation,
             _builder(secret),
             socket.gethostname() if identify else "hidden",
-            sorted(environment),
-            sorted(step.secrets),
+            sorted(map(_printable, environment)),
+            sorted(map(_printable, step.secrets)),
             step.network,
             held.isolation.value,
             {"tier": str(plan.tier), "files": plan.files, "network": plan.network, "products": plan.products},
@@ -276,9 +279,15 @@ def _wanted(step: Step, temporary: str, environment: Mapping[str, str], hidden: 
         raise UsageError(f"unknown isolation {step.isolation!r}", hint="auto, strict or off") from None
     outputs = []
     for path in step.outputs:
-        os.makedirs(path, exist_ok=True)
+        try:
+            os.makedirs(path, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"the output {path!r} cannot be a folder: {error.strerror}") from None
         outputs.append(os.path.realpath(path))
-    directory = os.path.realpath(os.getcwd())
+    try:
+        directory = os.path.realpath(os.getcwd())
+    except FileNotFoundError:
+        raise UsageError("the folder that this is called in is gone", hint="go to another one") from None
     folders = installation(step.command[0])
     return Wanted(
         isolation,
@@ -306,15 +315,29 @@ def _own_secrets(choice: SignWith, config: Config) -> list[str]:
     return [os.path.realpath(path) for path in (*named, configured, default_key()) if path]
 
 
-def _apart(store: str, wanted: Wanted) -> None:
-    """The evidence may not lie where the step writes. Raises `UsageError`."""
+def _apart(store: str, wanted: Wanted, config: Config) -> None:
+    """Neither the evidence nor what makes it may lie where the step writes: our own code is loaded when it is needed,
+    also after the step. Raises `UsageError`.
+    """
+    if "/" in wanted.write:
+        raise UsageError("the whole machine is no output", hint="name the folder that the step writes to")
+    import assay
+    from assay.guard.sandbox.paths import beneath
+
+    own = [path for path in (*assay.__path__, sys.prefix, sys.base_prefix) if path not in ("/", "/usr", "/usr/local")]
+    if os.path.exists(configured := os.path.join(config.directory or wanted.directory, "assay.yaml")):
+        own.append(configured)
     real = os.path.realpath(store)
     for folder in wanted.write:
-        if folder == "/":
-            raise UsageError("the whole machine is no output", hint="name the folder that the step writes to")
-        if real == folder or real.startswith(folder.rstrip("/") + "/"):
+        for path in map(os.path.realpath, own):
+            if beneath(path, folder) or beneath(folder, path):
+                raise UsageError(
+                    f"{path} and the output {folder} overlap: the step could change what assay itself does",
+                    hint="name a folder of its own as the output",
+                )
+        if beneath(real, folder) or beneath(folder, real):
             raise UsageError(
-                f"the evidence in {real} lies in the output {folder}, where the step could change it",
+                f"the evidence in {real} and the output {folder} overlap, where the step could change it",
                 hint="name another output, or another evidence directory with -d",
             )
 
@@ -358,10 +381,12 @@ def _secrets(named: Mapping[str, str]) -> dict[str, str]:
         if kind == "env" and value in os.environ:
             made[name] = os.environ[value]
         elif kind == "file":
-            with open(value, encoding="utf-8") as file:
-                made[name] = file.read().rstrip("\n")
+            made[name] = os.fsdecode(read_file(value, 1 << 20).rstrip(b"\n"))
         else:
-            raise UsageError(f"the secret {name} cannot be read from {source!r}", hint="env:NAME or file:PATH")
+            # Not a word of the source: whoever wrote the secret itself there would find it in a log.
+            raise UsageError(f"the secret {name} has no source that is there", hint="env:NAME or file:PATH")
+        if "\0" in made[name]:
+            raise UsageError(f"the secret {name} holds a byte 0, which no variable can")
     return made
 
 
@@ -526,8 +551,25 @@ def _builder(secret: Signer) -> str:
 
 
 def _public(command: Sequence[str]) -> list[str]:
-    """The command without this machine's folders in the name of the program: two machines' runs are alike."""
-    return [os.path.basename(command[0]) if os.path.isabs(command[0]) else command[0], *command[1:]]
+    """The command without this machine's folders in the name of the program: two machines' runs are alike. Bytes that
+    are no UTF-8 stand as ``\\xNN``.
+    """
+    words = [os.path.basename(command[0]) if os.path.isabs(command[0]) else command[0], *command[1:]]
+    return list(map(_printable, words))
+
+
+def _printable(text: str) -> str:
+    return os.fsencode(text).decode("utf-8", "backslashreplace")
+
+
+def _keepable(directory: str | None, config: Config, flow_log: str | None) -> None:
+    """Whether evidence can be kept at all, asked before the step has begun. Raises `AssayError`."""
+    open_store(directory, config=config, create=True).close()
+    place = store_path(directory, config)
+    if not os.access(place, os.W_OK | os.X_OK):  # also of a file system that is read-only
+        raise UsageError(f"nothing can be written to the evidence directory {place}", hint="name another with -d")
+    if flow_log is not None and not os.access(os.path.dirname(os.path.abspath(flow_log)), os.W_OK | os.X_OK):
+        raise UsageError(f"the flow log {flow_log!r} cannot be written", hint="name a file in a folder that is there")
 
 
 def _log(trace: Trace, invocation: str, path: str) -> None:

@@ -16,7 +16,7 @@ from assay.api.signers import SignWith, signer
 from assay.api.stating import state
 from assay.config import Config, load
 from assay.errors import ChangedError, UsageError
-from assay.files import read_file, write_atomic
+from assay.files import read_file, require_folder, write_atomic
 from assay.targets.interface import Manifest, Options, Target
 from assay.targets.registry import resolve
 
@@ -183,6 +183,7 @@ def accept(
         raise UsageError("the baseline would accept nothing: its end has passed", hint="give a later --until")
     if not reason.strip():
         raise UsageError("a baseline says why its findings are acceptable", hint="give --reason TEXT")
+    require_folder(path)
     secret, by = signer(signer_choice, config)
     with resolve(target, options) as thing:
         rules = _rules(settings(config, thing), config)

@@ -12,9 +12,13 @@ from assay.cli import printing
 EXTRAS = {
     "keyless": ("sigstore", "Sigstore keyless signing and verification (--keyless, --identity)"),
     "hub": ("huggingface_hub", "hf: targets"),
-    "data": ("pyarrow", "schema and rows of Parquet and Arrow files in bills of materials"),
+    "data": ("pyarrow", "Parquet and Arrow files in bills of materials, Parquet in scans for poisoning"),
+    "poisoning": ("sklearn", "assay scan --poisoning"),
     "archives": ("zstandard", "what Zstandard and LZ4 have compressed, in scans"),
     "keras": ("h5py", "tensors of Keras and HDF5 files in bills of materials"),
+    "notebook": ("nbclient", "assay run NOTEBOOK.ipynb"),
+    "gpu": ("pynvml", "use of NVIDIA GPUs in traces of assay run"),
+    "alerts": ("apprise", "alerts to mail, chat and the other services of Apprise"),
 }
 """Extra to (module, what it is for)."""
 

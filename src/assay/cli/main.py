@@ -68,23 +68,23 @@ def _run(arguments: Sequence[str]) -> int:
     parser.add_argument("--version", action="version", version=f"assay {assay.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
-    if not arguments:
-        parser.print_help(sys.stderr)
-        return 2
     if chosen is not None and chosen not in COMMANDS:
         raise UsageError(f"there is no command {chosen!r}", hint=_near(chosen, COMMANDS) or "assay --help lists them")
     for name, summary in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == chosen:  # the others are listed by name only, their modules stay unimported
             import_module(f"assay.cli.{name}").configure(command)
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
     parsed, unknown = parser.parse_known_args(arguments)
-    if unknown:
+    if unknown and chosen is not None:
         # argparse itself would show the usage of `assay`, which names none of the command's flags.
         flags = [word for word in unknown if word.startswith("-")] or unknown
-        near = _near(flags[0].partition("=")[0], commands.choices[parsed.command]._option_string_actions)
+        near = _near(flags[0].partition("=")[0], commands.choices[chosen]._option_string_actions)
         raise UsageError(
-            f"'assay {parsed.command}' does not know {' '.join(flags)}",
-            hint=near or f"assay {parsed.command} --help lists what it knows",
+            f"'assay {chosen}' does not know {' '.join(flags)}",
+            hint=near or f"assay {chosen} --help lists what it knows",
         )
     return int(parsed.run(parsed))
 

@@ -59,6 +59,7 @@ def document(data: bytes, path: str | None) -> None:
         sys.stdout.buffer.write(data if data.endswith(b"\n") else data + b"\n")
         sys.stdout.flush()
     else:
-        from assay.files import write_atomic
+        from assay.files import require_folder, write_atomic
 
+        require_folder(path)
         write_atomic(path, data)

@@ -12,6 +12,7 @@ from assay.guard.protect.interface import Mode
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's arguments."""
+    parser.epilog = "For one program only: python -m assay.protect [options] SCRIPT.py"
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
     install = actions.add_parser("install", help="protect every Python that starts in this environment")
     install.add_argument(

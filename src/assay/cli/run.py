@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from assay.guard.sandbox.interface import Plan
 
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
+_MOST = (1 << 53) - 1
+"""The largest limit: a number of seconds or bytes that nobody rounds."""
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -167,13 +169,16 @@ def _secret(text: str) -> tuple[str, str]:
 
 
 def quantity(text: str | None, units: dict[str, int], flag: str) -> int | None:
-    """A number with a unit, in the smallest one. Raises `UsageError`."""
+    """A number with a unit, in the smallest one, of what a limit can hold. Raises `UsageError`."""
     if text is None:
         return None
     match = re.fullmatch(r"([0-9]{1,12})([a-z]?)(?:i?b)?", text.strip().lower())
     if match is None or match[2] not in units:
         raise UsageError(f"{flag} {text!r} is not a number with one of the units {', '.join(filter(None, units))}")
-    return int(match[1]) * units[match[2]]
+    number = int(match[1]) * units[match[2]]
+    if number > _MOST:
+        raise UsageError(f"{flag} {text!r} is more than any limit can be", hint="leave it out for no limit")
+    return number
 
 
 def _start(plan: Plan, *, quiet: bool) -> None:

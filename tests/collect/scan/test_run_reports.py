@@ -99,6 +99,24 @@ def test_what_could_not_be_scanned_was_not(folder: Path, name: str) -> None:
     assert "opcode" in broken.reason
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR: parsing pickle in /srv/m/broken.pkl: at position 472, opcode b'\\x07' unknown",
+        "Invalid file data.pkl in zip archive /srv/m/broken.pkl: Bad CRC-32 for file 'data.pkl'",
+    ],
+)
+def test_a_file_that_picklescan_read_in_part_is_never_clean(folder: Path, line: str) -> None:
+    (folder / "broken.pkl").write_bytes(b"broken\n")
+    summary = "----------- SCAN SUMMARY -----------\nScanned files: 3\nInfected files: {0}\nDangerous globals: {0}\n"
+    again = "WARNING: Invalid PyTorch magic number for file 1 != 2. Trying to scan as non-PyTorch file.\n"
+    made = convert(folder, "report.txt", f"{again}{line}\n{summary.format(0)}".encode())
+    assert "broken.pkl" in {item.path for item in made.skipped} and made.verdict == "unknown"
+    found = "/srv/m/broken.pkl: dangerous import 'os system' FOUND (promoted by --strict)"
+    made = convert(folder, "report.txt", f"{found}\n{line}\n{summary.format(1)}".encode())
+    assert tiers(made)["broken.pkl"] == "malicious"
+
+
 def test_one_file_that_lies_elsewhere_now(folder: Path, tmp_path: Path) -> None:
     text = (DATA / "picklescan.txt").read_bytes()
     text = b"\n".join(line for line in text.splitlines() if b"model.pt" not in line)

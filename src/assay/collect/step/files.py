@@ -150,10 +150,10 @@ class _Sorted:
             use = replace(use, first=replace(use.first, device=now.device))
         if (use.read or use.executed) and use.first is not None and stat.S_ISREG(use.first.mode):
             self.read[real] = _joined(self.read.get(real), use)
-        if not exact and (use.written or use.appeared) and not _same(use.first, now):
-            # What the step only made a link to is not its product.
-            if real == path or (not os.path.islink(path) and now.ctime >= self.started - _COARSE):
-                self.written.add(real)
+        # What the step only made a link to is not its product.
+        own = real == path or (not os.path.islink(path) and now.ctime >= self.started - _COARSE)
+        if own and not exact and (use.written or use.appeared) and not _same(use.first, now):
+            self.written.add(real)
 
     def _absent(self, path: str, use: FileUse, places: Places) -> None:
         """What is not there any more, or never was."""

@@ -8,6 +8,7 @@ failed run among it.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -133,7 +134,9 @@ def _unused(name: str, taken: Mapping[str, object]) -> str:
 def _link(trace: Trace, files: Files, run: Run) -> dict[str, Any]:
     names: dict[str, object] = {}
     materials = []
-    for item in (*map(_input, files.inputs), *_materials(files)):
+    for item in (*_inputs(files), *_materials(files)):
+        if not item.digest:  # a link has no place for it; byproducts say it
+            continue
         name = _unused(item.name or "", names)
         names[name] = None
         materials.append(ResourceDescriptor(name=name, digest=item.digest, annotations=item.annotations))
@@ -148,6 +151,7 @@ def _link(trace: Trace, files: Files, run: Run) -> dict[str, Any]:
                 "outcome": outcome(trace),
                 "interrupted": trace.interrupted,
                 "products": _counted(files.products),
+                "uncertain": [item.name for item in files.materials if item.changed][:1000],
                 "deleted": list(files.deleted[:1000]),
                 "ephemeralFiles": files.ephemeral,
                 "warnings": list(files.warnings[:1000]),
@@ -234,7 +238,7 @@ def _provenance(trace: Trace, files: Files, run: Run) -> dict[str, Any]:
                     "variables": sorted(run.variables),
                     "secrets": sorted(run.secrets),
                 },
-                resolved_dependencies=[*map(_input, files.inputs), *code, *_materials(files)],
+                resolved_dependencies=[*_inputs(files), *code, *_materials(files)],
             ),
             run_details=slsa.RunDetails(
                 builder=slsa.Builder(id=run.builder),
@@ -267,7 +271,9 @@ def contacts(seen: Sequence[Contact]) -> list[dict[str, Any]]:
     were refused: they reach nobody outside of this machine.
     """
     counted: dict[tuple[Any, ...], dict[str, Any]] = {}
-    for item in seen:
+    others: Counter[str] = Counter()
+    # What was refused comes last: a flood of refused attempts must not push out the one that came through.
+    for item in sorted(seen, key=lambda item: item.decision is Decision.DENIED):
         if item.family == "unix" and item.decision is not Decision.DENIED:
             continue
         key = (item.call, item.transport, item.host, item.address, item.port, item.decision, item.rule)
@@ -278,7 +284,8 @@ def contacts(seen: Sequence[Contact]) -> list[dict[str, Any]]:
                     counted[key][name] = counted[key].get(name, 0) + value
             continue
         if len(counted) >= MOST_CONTACTS:
-            break
+            others[item.decision.value] += 1
+            continue
         entry: dict[str, Any] = {
             "call": item.call,
             "family": item.family,
@@ -293,7 +300,11 @@ def contacts(seen: Sequence[Contact]) -> list[dict[str, Any]]:
             "received": item.received,
         }
         counted[key] = {name: value for name, value in entry.items() if value is not None} | {"times": 1}
-    return list(counted.values())
+    return [
+        *counted.values(),
+        # Without a host: whoever reads this cannot tell where they went, and must not think that he can.
+        *({"call": "others", "family": "others", "decision": name, "times": times} for name, times in others.items()),
+    ]
 
 
 def _isolation(trace: Trace, run: Run) -> dict[str, Any]:
@@ -312,13 +323,19 @@ def _gaps(trace: Trace, run: Run) -> list[dict[str, Any]]:
 
 
 def _materials(files: Files) -> Iterator[ResourceDescriptor]:
-    """Those without a digest too: a step that removes what it has read must not seem to have done without it."""
+    """Those without a sure digest too: a step that removes or changes what it has read must not seem to have done
+    without it, nor to have read what lies there now.
+    """
     for item in files.materials:
-        digest = {"sha256": item.sha256} if item.sha256 else None
-        uri = None if digest else "about:blank"
-        yield ResourceDescriptor(name=item.name, uri=uri, digest=digest, annotations=_said(item))
+        sure = item.sha256 if item.changed is None else None
+        yield _descriptor(item.name, sure, _said(item))
     for many in files.aggregates:
-        yield ResourceDescriptor(name=many.name, digest={"sha256": many.contents}, annotations=_said(many))
+        yield _descriptor(many.name, many.contents, _said(many))
+
+
+def _descriptor(name: str, sha256: str | None, said: Mapping[str, Any]) -> ResourceDescriptor:
+    digest = {"sha256": sha256} if sha256 else None
+    return ResourceDescriptor(name=name, uri=None if digest else "about:blank", digest=digest, annotations=dict(said))
 
 
 def _said(item: Material | Aggregate) -> dict[str, Any]:
@@ -327,6 +344,7 @@ def _said(item: Material | Aggregate) -> dict[str, Any]:
         return made | {"files": item.files, "form": "manifest"}
     for name, value in (
         ("changed", item.changed),
+        ("sha256Afterwards", item.sha256 if item.changed else None),
         ("executed", item.executed),
         ("mediated", item.mediated),
         ("cached", item.cached),
@@ -336,16 +354,27 @@ def _said(item: Material | Aggregate) -> dict[str, Any]:
     return made
 
 
+def _inputs(files: Files) -> Iterator[ResourceDescriptor]:
+    """The declared inputs; one of which a part was changed has the digest of nothing that the step has read."""
+    changed = [item.path for item in files.materials if item.changed]
+    for folder in files.inputs:
+        path = os.fsencode(folder.path).decode("utf-8", "backslashreplace")  # as materials have it
+        if any(other == path or other.startswith(path.rstrip("/") + "/") for other in changed):
+            said = {"origin": "input", "changed": "a part of it", "sha256Afterwards": folder.contents}
+            yield _descriptor(folder.name, None, said)
+        else:
+            yield _input(folder)
+
+
 def _input(folder: Folder) -> ResourceDescriptor:
     said: dict[str, Any] = {"origin": "input", "files": folder.files, "size": folder.size, "filesRead": folder.used}
     said["attestations"] = [dict(item) for item in folder.attestations]
-    return ResourceDescriptor(name=folder.name, digest={"sha256": folder.contents}, annotations=said)
+    return _descriptor(folder.name, folder.contents, said)
 
 
 def _product(item: Product) -> ResourceDescriptor:
-    digest = {"sha256": item.sha256} if item.sha256 else None
     said: dict[str, Any] = {"product": True, "declared": item.output is not None, "size": item.size}
-    return ResourceDescriptor(name=item.name, uri=None if digest else "about:blank", digest=digest, annotations=said)
+    return _descriptor(item.name, item.sha256, said)
 
 
 def _counted(products: Sequence[Product]) -> dict[str, Any]:

@@ -27,6 +27,8 @@ _PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 _GRACE = 10.0
 """Seconds that a step has to end by itself after it was asked to."""
 _ROUND = 0.2
+_LONGEST = 1 << 30
+"""Milliseconds: what poll(2) takes is an ``int``."""
 
 
 class Ending:
@@ -105,7 +107,7 @@ class Ending:
             return int(_ROUND * 1000)
         if self._kill_at is None:
             return None
-        return max(0, int((self._kill_at - monotonic()) * 1000) + 1)
+        return min(max(0, int((self._kill_at - monotonic()) * 1000) + 1), _LONGEST)
 
     def woken(self) -> None:
         """Pass on the signals that have arrived; a second one ends it for good."""

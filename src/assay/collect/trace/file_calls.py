@@ -206,6 +206,7 @@ def _open(call: Call, *, denied: bool, taken: bool) -> int | None:
         use.mediated = descriptor is not None
     else:
         use.by.add(index)
+        _compare(call, asked, use)
         if descriptor is None and not denied and asked.flags & (os.O_WRONLY | os.O_PATH) == 0:
             use.mediated = False
     if denied:
@@ -213,6 +214,19 @@ def _open(call: Call, *, denied: bool, taken: bool) -> int | None:
     else:
         opened(use, asked.flags)
     return descriptor
+
+
+def _compare(call: Call, asked: Opening, use: FileUse) -> None:
+    """Say so when folders that the step moves about have brought another file under a name that was used before."""
+    if use.first is None or not call.world.turned.on(call.absolute(asked.descriptor, asked.raw)):
+        return
+    now = call.look(use.path)
+    if now is not None and (now.device, now.inode) != (use.first.device, use.first.inode):
+        call.world.recording.gap(
+            "moved-folders",
+            "the step moved folders so that one path meant several files: only the first of them is listed",
+            "files",
+        )
 
 
 def _unplaced(call: Call) -> None:

@@ -62,7 +62,11 @@ def absolute(
     that ``/tmp/../proc/self/cwd/file`` and ``//proc/self/cwd/../file`` are not taken for files of ``/proc``.
     """
     while True:
-        path = unmasked(_tidy(path), process, thread)
+        path = _tidy(path)
+        if b"/.." in path and path.startswith((b"/proc/self/", b"/proc/thread-self/")):  # theirs, and not ours
+            own = b"%d" % process if path.startswith(b"/proc/self/") else b"%d/task/%d" % (process, thread)
+            path = b"/proc/" + own + path[path.index(b"/", 6) :]
+        path = unmasked(path, process, thread)
         shorter = normal(path, real, resolve)
         if shorter == path:
             return path

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 
 from assay.guard.sandbox import namespaces
-from assay.guard.sandbox.overlay import Layers
+from assay.guard.sandbox.settling import Layers
 
 _OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442
 _AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000

@@ -1,66 +1,28 @@
 """Output folders laid over for the time of a step: what it writes lands in a folder beside the real one, and that is
-exactly the set of its products; afterwards it is moved to its place, each entry by one rename.
+exactly the set of its products; afterwards it is moved to its place (`settling`).
 
 Only folders in which an overlay behaves as the folder itself would are laid over (`unfit`): in all others products are
-known from opens. Nothing is ever deleted here that the step had not deleted, and what cannot be moved stays where it is
-and is named. Sources: ``Documentation/filesystems/overlayfs.rst``, ``rename(2)``, ``path_resolution(7)``.
+known from opens. A step's ``fsync`` waits until the kernel writes by itself, so a power cut can cost the last seconds.
 """
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
 import stat
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 from assay.errors import AssayError, UndecidedError
+from assay.guard.sandbox.settling import FOLDER, OWN, Layers, opened, remove, same, settle, walk
 
 _MARK = ".assay-"
 _FILE_SYSTEMS = frozenset({"ext4", "xfs", "btrfs", "f2fs", "tmpfs"})
 """On which an overlay can write, and a rename can refuse to replace."""
 _MOST = 1000
 """Entries of a folder that are looked at one by one before each step."""
-_NO_REPLACE = 1  # RENAME_NOREPLACE: linux/fs.h
-_OWN = "user.overlay."
-_ESCAPED = "user.overlay.overlay."
-"""How an overlay stores an attribute of the step's that is named like one of its own (Linux 6.7)."""
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_Same = tuple[int, int, int, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Layers:
-    """One folder that is laid over."""
-
-    folder: str
-    """The real one; links resolved."""
-    staging: str
-    """Beside it, ours alone, locked as long as the run goes on."""
-    lock: int
-    before: Mapping[str, _Same] = field(default_factory=dict)
-    """What lay in it, so that nobody else's changes of the meantime are taken for the step's."""
-
-    @property
-    def files(self) -> str:
-        """What the step writes: the upper layer."""
-        return f"{self.staging}/files"
-
-    @property
-    def work(self) -> str:
-        """The overlay's own workshop."""
-        return f"{self.staging}/work"
-
-    @property
-    def theirs(self) -> str:
-        """What gave way to the step's and was not its own; only when there is such a thing."""
-        return f"{self.staging}/theirs"
 
 
 def unfit(folder: str) -> str | None:
@@ -78,7 +40,7 @@ def unfit(folder: str) -> str | None:
             return "nothing can be put beside it"
         if why := _mounts(folder):
             return why
-        if any(not name.startswith("security.") for name in os.listxattr(folder)) or not _keeps_attributes(folder):
+        if not _keeps_attributes(folder) or _attributes(folder) != _labels(parent):
             return "its attributes cannot be kept"
         ours = None if os.geteuid() == 0 else (os.geteuid(), os.getegid())
         if ours is not None and (own.st_uid, own.st_gid) != ours:
@@ -112,10 +74,19 @@ def _mounts(folder: str) -> str | None:
 
 def _keeps_attributes(folder: str) -> bool:
     try:
-        os.getxattr(folder, f"{_OWN}assay")
+        os.getxattr(folder, f"{OWN}assay")
     except OSError as error:
         return error.errno == errno.ENODATA
     return True
+
+
+def _attributes(path: str) -> dict[str, bytes]:
+    return {name: os.getxattr(path, name) for name in os.listxattr(path)}
+
+
+def _labels(path: str) -> dict[str, bytes]:
+    """What a folder that is made in here gets too, as SELinux does it."""
+    return {name: value for name, value in _attributes(path).items() if name.startswith("security.")}
 
 
 class Overlays:
@@ -139,7 +110,7 @@ class Overlays:
         found: list[str] = []
         for layers in self.layers:
             deep: list[str] = []
-            for path, status in _walk(layers.files, deep):
+            for path, status in walk(layers.files, deep):
                 if stat.S_ISREG(status.st_mode):
                     found.append(layers.folder + path.removeprefix(layers.files))
             self.notes += [f"a folder in {layers.folder} lies too deep: what is in it is not listed" for _ in deep]
@@ -153,7 +124,7 @@ class Overlays:
             layers = self.layers[0]
             try:
                 if keep:
-                    _settle(layers, self.notes)
+                    settle(layers, self.notes)
             except OSError as error:
                 raise AssayError(
                     f"what the step wrote cannot be moved to {layers.folder}: {error.strerror or error}",
@@ -161,7 +132,7 @@ class Overlays:
                 ) from None
             self.layers.pop(0)
             if not os.path.isdir(layers.theirs):
-                _remove(layers.staging)
+                remove(layers.staging)
             os.close(layers.lock)
         return self.notes
 
@@ -170,16 +141,22 @@ def _stage(folder: str) -> Layers:
     parent, name = os.path.split(folder)
     own = os.stat(folder)
     with os.scandir(folder) as entries:
-        before = {entry.name: _same(entry.stat(follow_symlinks=False)) for entry in entries}
+        before = {entry.name: same(entry.stat(follow_symlinks=False)) for entry in entries}
     staging = tempfile.mkdtemp(prefix=f".{name[:60]}{_MARK}", dir=parent)
-    lock = os.open(staging, _FOLDER)
+    lock = os.open(staging, FOLDER)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     layers = Layers(folder, staging, lock, before)
-    for path in (layers.files, layers.work):
-        os.mkdir(path, 0o700)
-    if os.geteuid() == 0:
-        os.chown(layers.files, own.st_uid, own.st_gid)
-    os.chmod(layers.files, stat.S_IMODE(own.st_mode))  # the overlay shows this one's
+    try:
+        for path in (layers.files, layers.work):
+            os.mkdir(path, 0o700)
+        made = os.stat(layers.files)
+        if (made.st_uid, made.st_gid) != (own.st_uid, own.st_gid):
+            os.chown(layers.files, own.st_uid, own.st_gid)
+        os.chmod(layers.files, stat.S_IMODE(own.st_mode))  # the overlay shows this one's
+    except BaseException:
+        remove(staging)
+        os.close(lock)
+        raise
     return layers
 
 
@@ -189,170 +166,6 @@ def _left_behind(folder: str) -> Iterator[str]:
     for found in sorted(os.listdir(parent)):
         path = os.path.join(parent, found)
         if found.startswith(f".{name[:60]}{_MARK}"):
-            with suppress(OSError), _opened(path) as handle:
+            with suppress(OSError), opened(path) as handle:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 yield f"an interrupted run left what it wrote in {path}: move it or delete it"
-
-
-def _settle(layers: Layers, notes: list[str]) -> None:
-    """Everything of the upper layer to its place."""
-    for path, found in _walk(layers.files):
-        if stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode):
-            _clean(path, found.st_mode)
-    mode = stat.S_IMODE(os.stat(layers.files).st_mode)
-    with _permitted(layers.files), _opened(layers.files) as source, _opened(layers.folder) as target:
-        _move(layers, source, target, "", layers.before, notes)
-        if mode != stat.S_IMODE(os.fstat(target).st_mode):
-            os.fchmod(target, mode)
-
-
-def _move(layers: Layers, source: int, target: int, base: str, before: Mapping[str, _Same], notes: list[str]) -> None:
-    """What is in the folder ``source`` into ``target``, each entry by one rename. It can be begun anew at any moment.
-    What somebody else has put there in the meantime gives way to the step's, and is kept.
-    """
-    for name in os.listdir(source):
-        new, old = _look(name, source), _look(name, target)
-        if new is None:
-            continue
-        path = f"{base}/{name}"
-        theirs = old is not None and before.get(name) != _same(old)
-        if stat.S_ISCHR(new.st_mode) and new.st_rdev == 0:  # a whiteout: the step deleted it
-            if theirs:
-                notes.append(
-                    f"{layers.folder}{path} was deleted by the step, and changed by somebody else: it was left"
-                )
-            elif old is not None:
-                os.unlink(name, dir_fd=target)
-            continue
-        with _permitted(layers.files + path, new.st_mode):
-            if old is not None and theirs and stat.S_ISDIR(new.st_mode) and stat.S_ISDIR(old.st_mode):
-                with _opened(name, source) as inner, _opened(name, target) as other:
-                    _move(layers, inner, other, path, {}, notes)
-                continue
-            if theirs:
-                notes.append(
-                    f"{layers.folder}{path} was changed by somebody else too: theirs is {_aside(layers, target, name)}"
-                )
-            elif old is not None and stat.S_ISDIR(new.st_mode):
-                os.unlink(name, dir_fd=target)
-            elif old is not None:
-                if stat.S_ISREG(new.st_mode):
-                    _synced(layers.files + path)  # the overlay had every fsync of the step's wait until now
-                os.rename(name, name, src_dir_fd=source, dst_dir_fd=target)
-                continue
-            _rename(source, target, name)
-
-
-def _aside(layers: Layers, target: int, name: str) -> str:
-    """Where that of somebody else lies now."""
-    os.makedirs(layers.theirs, 0o700, exist_ok=True)
-    folder = tempfile.mkdtemp(dir=layers.theirs)
-    os.rename(name, f"{folder}/{name}", src_dir_fd=target)
-    return f"{folder}/{name}"
-
-
-def _rename(source: int, target: int, name: str) -> None:
-    """Never over anything: ``renameat2(2)``."""
-    raw = os.fsencode(name)
-    if _libc.renameat2(ctypes.c_int(source), raw, ctypes.c_int(target), raw, ctypes.c_uint(_NO_REPLACE)):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), name)
-
-
-def _walk(folder: str, deep: list[str] | None = None, *, lock: bool = True) -> Iterator[tuple[str, os.stat_result]]:
-    """All beneath a folder of the step's; links are not followed. Folders that it has locked itself out of are open
-    meanwhile, and then locked again. Those whose path is too long to be a path go into ``deep``.
-    """
-    waiting = [(folder, os.lstat(folder).st_mode)]
-    closed: list[tuple[str, int]] = []
-    try:
-        while waiting:
-            base, mode = waiting.pop()
-            try:
-                if not _open(mode):
-                    os.chmod(base, stat.S_IMODE(mode) | 0o700)
-                    closed.append((base, stat.S_IMODE(mode)))
-                with os.scandir(base) as entries:
-                    found = [(entry.path, entry.stat(follow_symlinks=False)) for entry in entries]
-            except OSError as error:
-                if error.errno != errno.ENAMETOOLONG:
-                    raise
-                if deep is not None:
-                    deep.append(base)
-                continue
-            for path, status in found:
-                yield path, status
-                if stat.S_ISDIR(status.st_mode):
-                    waiting.append((path, status.st_mode))
-    finally:
-        for path, mode in reversed(closed if lock else ()):
-            os.chmod(path, mode)
-
-
-def _clean(path: str, mode: int) -> None:
-    """Take away the overlay's own notes, and give the step's back their names."""
-    for name in os.listxattr(path, follow_symlinks=False):
-        if name.startswith(_OWN):
-            with _permitted(path, mode):
-                value = os.getxattr(path, name, follow_symlinks=False)
-                os.removexattr(path, name, follow_symlinks=False)
-                if name.startswith(_ESCAPED):
-                    os.setxattr(path, _OWN + name.removeprefix(_ESCAPED), value, follow_symlinks=False)
-
-
-def _synced(path: str) -> None:
-    with _opened(path, flags=os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC) as handle:
-        os.fsync(handle)
-
-
-@contextmanager
-def _permitted(path: str, mode: int | None = None) -> Iterator[None]:
-    """Its owner may do everything with it meanwhile: to move a folder takes the right to write to it. Links have no
-    permissions, and other things can be moved without.
-    """
-    mode = os.lstat(path).st_mode if mode is None else mode
-    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)) or _open(mode):
-        yield
-        return
-    with _opened(path, flags=os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC) as handle:
-        own = f"/proc/self/fd/{handle}"
-        os.chmod(own, stat.S_IMODE(mode) | 0o700)
-        try:
-            yield
-        finally:
-            os.chmod(own, stat.S_IMODE(mode))  # under whichever name it has now
-
-
-@contextmanager
-def _opened(path: str, directory: int | None = None, flags: int = _FOLDER) -> Iterator[int]:
-    handle = os.open(path, flags, dir_fd=directory)
-    try:
-        yield handle
-    finally:
-        os.close(handle)
-
-
-def _look(name: str, directory: int) -> os.stat_result | None:
-    try:
-        return os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
-
-
-def _same(found: os.stat_result) -> _Same:
-    return found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
-
-
-def _remove(staging: str) -> None:
-    """What is left of it: empty folders, whiteouts, the overlay's workshop, to which it let nobody in."""
-    import shutil
-
-    with suppress(OSError, RecursionError):  # an empty folder too many is no reason to fail
-        for _ in _walk(staging, lock=False):
-            pass
-        shutil.rmtree(staging)
-
-
-def _open(mode: int) -> bool:
-    """Whether we may do everything with a folder or file of ours."""
-    return mode & 0o700 == 0o700 or os.geteuid() == 0

@@ -42,7 +42,7 @@ def plan(wanted: Wanted, place: Place, trace: str | None = None) -> Plan:
     return Plan(tier, tracer, files, network, _products(wanted, place, tracer, files), gaps, missing)
 
 
-_STOPPING = ("no-file-rules", "no-network-rules", "no-allow-list", "secrets-in-outputs")
+_STOPPING = ("no-file-rules", "no-network-rules", "no-allow-list", "secrets-in-outputs", "process-limit")
 """Gaps that stop the step unless they are accepted: what was asked for is not there."""
 
 
@@ -110,6 +110,8 @@ def _gaps(wanted: Wanted, place: Place, tracer: str, files: str, network: str) -
         yield Gap("no-allow-list", "here the network can be held as a whole, or not, but no list of it", ("network",))
     elif network == "open":
         yield Gap("open-network", "the network was left open as asked for", ("network",))
+    if wanted.processes is not None and os.geteuid() == 0:
+        yield Gap("process-limit", "the kernel holds no limit on the number of root's processes", ("programs",))
     if wanted.allow_io_uring:
         yield Gap("io_uring", "io_uring was allowed: what goes through it is not seen")
     if wanted.isolation is Isolation.AUTO:

@@ -15,6 +15,8 @@ from assay.policy.verdict import Violation
 
 TYPES = ("https://assay.dev/scan/v0.1",)
 _SEVERITIES = ("critical", "high", "medium", "low")
+_SHOWN = 300
+"""Characters of a finding's message in a reason."""
 
 
 class Scan(Arguments, frozen=True):
@@ -98,7 +100,8 @@ def _file(file: Mapping[str, Any], place: str, wanted: Scan, found: dict[str, li
         if severity == "info" or first(wanted.ignore, rule):
             continue
         level = severity if isinstance(severity, str) and severity in found else "critical"
-        message = " ".join((string(finding.get("message")) or "").split())[:200]
+        message = " ".join((string(finding.get("message")) or "").split())
+        message = message if len(message) <= _SHOWN else message[: _SHOWN - 1] + "…"
         text = f"{level} {rule[:100]} in {name}" + (f": {message}" if message else "")
         found[level].append(Violation(text, f"{place}.findings[{j}]", {**details, "rule": rule[:200]}))
 

@@ -102,9 +102,10 @@ def need(chosen: Chosen) -> Need:
 
 
 def _scan(selector: Selector) -> str | None:
-    """The command of the one kind of scan that has one."""
+    """The command of the kinds of scan that have one."""
     asked = selector.checks.get("scan")
-    return "assay scan TARGET -o attest" if getattr(asked, "kind", None) == "models" else None
+    flags = {"models": "", "poisoning": "--poisoning "}.get(getattr(asked, "kind", None) or "")
+    return None if flags is None else f"assay scan {flags}TARGET -o attest"
 
 
 def command(types: Sequence[str]) -> str | None:

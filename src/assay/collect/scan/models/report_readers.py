@@ -316,8 +316,15 @@ def _path_of(uri: object) -> str:
     return unquote(parts.path if parts.scheme == "file" else uri)
 
 
-_PICKLESCAN = re.compile(r"(?P<path>.+): (?P<kind>dangerous|suspicious) import '(?P<global>[^']*)' FOUND")
-_UNPARSED = re.compile(r"WARNING: could not parse (.+) as pickle: (.*)")
+_PICKLESCAN = re.compile(
+    r"(?P<path>.+): (?P<kind>dangerous|suspicious) import '(?P<global>[^']*)' FOUND(?: \(promoted by --strict\))?"
+)
+_UNPARSED = (
+    re.compile(r"WARNING: could not parse (?P<path>.+) as pickle: (?P<why>.*)"),
+    re.compile(r"ERROR: parsing pickle in (?P<path>.+?): (?P<why>.*)"),  # after some of its names, as in joblib's files
+    re.compile(r"Invalid file .+ in zip archive (?P<path>.+?): (?P<why>.*)"),
+)
+_AGAIN = re.compile(r"WARNING: Invalid PyTorch magic number for file .+ Trying to scan as non-PyTorch file\.")
 
 
 def _picklescan_text(name: str, data: bytes) -> Report:
@@ -353,9 +360,9 @@ def _picklescan_text(name: str, data: bytes) -> Report:
                     call=match["global"].replace(" ", "."),
                 )
             )
-        elif match := _UNPARSED.fullmatch(line):
-            failed[match[1]] = match[2]
-        else:
+        elif match := next(filter(None, (form.fullmatch(line) for form in _UNPARSED)), None):
+            failed[match["path"]] = match["why"]
+        elif not _AGAIN.fullmatch(line):
             problems.append(line)
     if dangerous != sum(said.tier == "malicious" for said in findings) or problems:
         what = f"a line that is not understood: {one_line(problems[0], 100)!r}" if problems else "other numbers"
