@@ -398,6 +398,18 @@ def _temporary() -> Iterator[str]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if os.path.isdir(folder):  # the step took away its own permissions somewhere in there
+            _permit(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _permit(folder: str) -> None:
+    with suppress(OSError):
+        os.chmod(folder, 0o700)
+        for base, names, _ in os.walk(folder):  # which opens a folder after it was given here
+            for path in (os.path.join(base, name) for name in names):
+                if not os.path.islink(path):
+                    os.chmod(path, 0o700)
 
 
 @contextmanager

@@ -2,7 +2,10 @@
 
 import json
 import os
+import shutil
+import signal
 import sys
+import time
 from base64 import b64decode
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from assay.evidence import keys
 from assay.guard.sandbox.interface import Isolation, Place, Wanted
 from assay.guard.sandbox.plan import plan
 from assay.guard.sandbox.probe import probe
+from guard.sandbox import places
+from guard.sandbox.places import PLACES, Scene, interpreter
 
 
 @pytest.fixture
@@ -109,21 +114,30 @@ for path in ("out/key", "out/folder/up/.ssh/id_rsa", "out/folder/up/../notes.txt
 
 @pytest.mark.parametrize(
     ("end", "outcome"),
-    [
-        ("sys.exit(3)", "failed"),
-        ("os.kill(os.getpid(), 9)", "killed"),
-        ("import time; time.sleep(60)", "killed"),
-        ("os.kill(os.getppid(), 2); import time; time.sleep(60)", None),
-    ],
+    [("sys.exit(3)", "failed"), ("os.kill(os.getpid(), 9)", "killed"), ("import time; time.sleep(60)", "interrupted")],
 )
 def test_however_a_step_ends_what_it_wrote_is_kept(project, end, outcome):
-    made = go(f'open("out/checkpoint", "w").write("kept")\n{end}\n', seconds=3 if "time" in end else None)
-    assert made.exit_code != 0
-    if outcome:
-        assert made.plan.products == "overlay"
+    made = go(f'open("out/checkpoint", "w").write("kept")\n{end}\n', seconds=2 if "time" in end else None)
+    assert (made.plan.products, made.outcome) == ("overlay", outcome) and made.exit_code != 0
     assert products(made) == ["out/checkpoint"]
     assert (project / "out/checkpoint").read_text() == "kept"
     assert [name for name in os.listdir(project) if name.startswith(".")] == []
+
+
+def test_what_was_written_before_an_interrupt_is_kept(project):
+    monitor, child = os.getpid(), os.fork()
+    if not child:
+        while not list(project.glob(".out.assay-*/files/checkpoint")):
+            time.sleep(0.02)
+        os.kill(monitor, signal.SIGINT)
+        os._exit(0)
+    try:
+        made = go('open("out/checkpoint", "w").close()\nimport time; time.sleep(60)')
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    assert (made.plan.products, made.outcome) == ("overlay", "interrupted")
+    assert products(made) == ["out/checkpoint"] and (project / "out/checkpoint").exists()
 
 
 def test_what_a_process_left_behind_writes_is_there_too(project):
@@ -190,3 +204,26 @@ def test_when_it_is_chosen(project):
         ).products
         == "opens"
     )
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_in_every_place(place):
+    scene = Scene()
+    code = "open('model', 'w').write('x'); open('earlier').read(); import os; os.mkdir('d'); open('d/e', 'w').close()"
+    (scene.out / "earlier").write_text("x")
+    try:
+        made = places.run(place, scene, [interpreter(place), "-I", "-S", "-c", code])
+        exact = [f"{scene.out}/d/e", f"{scene.out}/model"]
+        assert made["exit"] == 0
+        assert made["products"] is None if place.endswith("container") else sorted(made["products"]) == exact
+        assert sorted(os.listdir(scene.out)) == ["d", "earlier", "model"] and (scene.out / "model").read_text() == "x"
+        assert [name for name in os.listdir(scene.out.parent) if name.startswith(".")] == []
+    finally:
+        shutil.rmtree(scene.root)
+
+
+def test_the_other_tracer_sees_into_overlays_too(project):
+    made = go('open("out/model", "w").write(open("data/train.csv").read())', trace="ptrace", network=None)
+    assert (made.plan.trace, made.plan.products, made.exit_code) == ("ptrace", "overlay", 0)
+    assert products(made) == ["out/model"]
+    assert "data/train.csv" in {item.name for item in made.files.materials}
