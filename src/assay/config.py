@@ -167,6 +167,12 @@ def config_home() -> str:
     return os.path.join(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config"), "assay")
 
 
+def cache_home() -> str:
+    """Where digests of files are remembered (XDG base directories, by which relative ones are ignored)."""
+    given = os.environ.get("XDG_CACHE_HOME") or ""
+    return os.path.join(given if os.path.isabs(given) else os.path.expanduser("~/.cache"), "assay")
+
+
 def data_home() -> str:
     """Where evidence is kept when nobody says otherwise."""
     return os.path.join(os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share"), "assay")

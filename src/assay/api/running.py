@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.api.keeping import open_store, store_path
 from assay.api.signers import SignWith, signer
-from assay.config import Config, default_key, load
+from assay.config import Config, cache_home, config_home, default_key, load
 from assay.errors import AssayError, UndecidedError, UsageError
 from assay.files import read_file
 
@@ -325,21 +325,22 @@ def _apart(store: str, wanted: Wanted, config: Config) -> None:
     from assay.guard.sandbox.paths import beneath
 
     own = [path for path in (*assay.__path__, sys.prefix, sys.base_prefix) if path not in ("/", "/usr", "/usr/local")]
+    own += [config_home(), cache_home()]  # keys, trust, and digests that are believed
     if os.path.exists(configured := os.path.join(config.directory or wanted.directory, "assay.yaml")):
         own.append(configured)
-    real = os.path.realpath(store)
+    kept = os.path.realpath(store)
     for folder in wanted.write:
+        if beneath(kept, folder) or beneath(folder, kept):
+            raise UsageError(
+                f"the evidence in {kept} and the output {folder} overlap, where the step could change it",
+                hint="name another output, or another evidence directory with -d",
+            )
         for path in map(os.path.realpath, own):
             if beneath(path, folder) or beneath(folder, path):
                 raise UsageError(
                     f"{path} and the output {folder} overlap: the step could change what assay itself does",
                     hint="name a folder of its own as the output",
                 )
-        if beneath(real, folder) or beneath(folder, real):
-            raise UsageError(
-                f"the evidence in {real} and the output {folder} overlap, where the step could change it",
-                hint="name another output, or another evidence directory with -d",
-            )
 
 
 def _local(text: str) -> str:

@@ -1,8 +1,9 @@
-"""Statements that a hostile step would like to be false: decoys for what it read, floods that hide what came through."""
+"""Statements that a hostile step would like to be false: decoys for what it read, floods of what it tried."""
 
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_a_link_to_a_file_is_not_that_file(places: Places, tmp_path: Path) -> No
 
 
 def test_shared_memory_holds_files_like_any_other(places: Places) -> None:
-    path = Path(f"/dev/shm/assay-test-{os.getpid()}.csv")  # noqa: S108
+    path = Path(f"/dev/shm/assay-test-{os.getpid()}.csv")
     path.write_text("1,2")
     try:
         assert str(path) in dependencies(trace(use(path, read=1)), places)
@@ -101,5 +102,5 @@ def test_a_flood_of_refused_contacts_hides_none_that_came_through(
 
 def wrong(network: list[dict[str, object]], hosts: list[str] | None = None) -> list[object]:
     predicate = {"environment": {"isolation": {"network": network, "gaps": [], "monitor": "x"}}}
-    document = Document("https://in-toto.io/attestation/link/v0.3", predicate)
+    document = Document("https://in-toto.io/attestation/link/v0.3", predicate, {}, (), datetime.now(UTC))
     return list(CHECK.violations(document, CHECK.prepare({"hosts": hosts or []}, "require")))

@@ -30,7 +30,7 @@ _NAMESPACES = 0x20000 | 0x2000000 | 0x4000000 | 0x8000000 | 0x10000000 | 0x20000
 def interpreter(place: str) -> str:
     """A Python that whoever lives there can reach: this one may lie in root's home."""
     for path in (sys.executable, "/usr/bin/python3"):
-        folders = Path(os.path.realpath(path)).parents
+        folders = reversed(Path(os.path.realpath(path)).parents)  # beyond a closed one nobody can look
         if not place.startswith("user") or all(folder.stat().st_mode & 0o005 == 0o005 for folder in folders):
             return path
     raise AssertionError("these tests need a Python outside of root's home")

@@ -242,6 +242,20 @@ class TestBeforeItStarts:
         with pytest.raises(UsageError, match=r"assay\.yaml and the output"):
             go(outputs=(".",))
 
+    @pytest.mark.parametrize("name", [".config", ".cache", ".cache/assay", ".config/assay/keys"])
+    def test_nor_are_our_keys_and_what_we_remember(self, here, name):
+        with pytest.raises(UsageError, match="what assay itself does"):
+            go(outputs=(f"home/{name}",))
+
+    def test_what_authenticates_remembered_digests_cannot_be_read(self, here):
+        key = here / "home/.cache/assay/digests/key"
+        key.parent.mkdir(parents=True)
+        key.write_bytes(b"k")
+        step = Step(("/usr/bin/cat", str(key)))
+        made = run(step, signer_choice=SignWith(key="key.pem"), directory="evidence", config=Config())
+        assert made.exit_code == 1
+        assert made.trace.files[os.fsencode(key)].rule == "secret"
+
     def test_no_output_lies_in_the_evidence(self, here):
         with pytest.raises(UsageError, match="where the step could change it"):
             go(outputs=("evidence/blobs",))

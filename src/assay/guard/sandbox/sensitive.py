@@ -76,6 +76,7 @@ _IN_HOMES = (
     ".local/share/fish/fish_history",
     ".local/share/assay",
     ".config/assay",
+    ".cache/assay",
 )
 
 _ANYWHERE = (
@@ -164,7 +165,7 @@ def secrets(own: Sequence[str] = ()) -> list[str]:
     """Places of secrets, links resolved, and ``own`` ones: the signing key."""
     named = [os.path.join(home, name) for home in homes() for name in _IN_HOMES]
     # The set of configuration may have been moved by variables that our own keys follow too.
-    for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+    for variable in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
         if os.environ.get(variable):
             named.append(os.path.join(os.environ[variable], "assay"))
     folders: dict[str, str] = {}

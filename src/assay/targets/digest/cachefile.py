@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 
+from assay.config import cache_home
 from assay.files import write_atomic
 from assay.targets.digest.plan import IDENTITY
 from assay.targets.interface import DIGEST
@@ -117,10 +118,7 @@ def check_owner(path: str, status: os.stat_result, *, private: bool = False) -> 
 
 def cache_folder() -> str:
     """``$XDG_CACHE_HOME/assay/digests``, made if missing. Raises `Refused`."""
-    home = os.environ.get("XDG_CACHE_HOME") or ""
-    if not os.path.isabs(home):  # the XDG base directory specification: relative ones are to be ignored
-        home = os.path.join(os.path.expanduser("~"), ".cache")
-    folder = os.path.join(home, "assay", "digests")
+    folder = os.path.join(cache_home(), "digests")
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         for path in (os.path.dirname(folder), folder):
