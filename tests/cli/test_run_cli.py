@@ -105,12 +105,36 @@ def test_its_provenance_is_found_by_a_policy_about_what_it_wrote(place: Path) ->
     assay("verify", "out", "-p", "policy.yml", code=3)
 
 
+TALK = """
+import socket, threading
+server = socket.create_server(("127.0.0.1", 0))
+threading.Thread(target=lambda: server.accept()[0].sendall(b"x"), daemon=True).start()
+assert socket.create_connection(server.getsockname()).recv(1) == b"x"
+"""
+
+
+def test_a_step_that_talks_to_itself_is_isolated(place: Path) -> None:
+    made = step(place, TALK + COPY)
+    assert made["network"] and {item["scope"] for item in made["network"]} == {"step"}
+    (place / "policy.yml").write_text(
+        "assay-policy: 1\nid: p\nname: P\nversion: 1\ncontrols:\n- id: c\n  name: C\n  rules:\n"
+        "  - {id: alone, name: A, require: {evidence: runtime-trace, isolated: {}}}\n"
+    )
+    assay("verify", "out", "-p", "policy.yml", code=0)
+
+
 def test_a_step_that_fails_ends_as_it_did_and_vouches_for_nothing(place: Path) -> None:
     made = step(place, COPY + "\nraise SystemExit(7)", code=7)
     assert made["outcome"] == "failed"
     assert set(made["evidence"]) == {LINK, TRACE}
     (subject,) = statement(made, LINK)["subject"]
     assert subject["name"].startswith("run:")
+
+
+def test_outputs_may_be_written_as_targets_are(place: Path) -> None:
+    (place / "step.py").write_text(COPY)
+    assay("run", "--inputs", "dir:data", "step.py", "--outputs", "dir:out", "--", sys.executable, "step.py", code=0)
+    assert (place / "out" / "model.bin").exists() and not (place / "dir:out").exists()
 
 
 def test_inputs_are_matched_to_what_was_attested_about_them(place: Path) -> None:

@@ -249,7 +249,7 @@ def _notebook(step: Step) -> tuple[Step, Mapping[str, str]]:
     if not step.outputs:
         raise UsageError("an executed notebook has to be written somewhere", hint="add --outputs DIR")
     (path,) = step.command
-    command, code = notebooks.command(path, os.path.join(step.outputs[0], os.path.basename(path)))
+    command, code = notebooks.command(path, os.path.join(_plain(step.outputs[0]), os.path.basename(path)))
     name = step.name or os.path.basename(path).removesuffix(".ipynb")
     return replace(step, command=command, name=name, inputs=(*step.inputs, path)), code
 
@@ -278,7 +278,7 @@ def _wanted(step: Step, temporary: str, environment: Mapping[str, str], hidden: 
     except ValueError:
         raise UsageError(f"unknown isolation {step.isolation!r}", hint="auto, strict or off") from None
     outputs = []
-    for path in step.outputs:
+    for path in map(_plain, step.outputs):
         try:
             os.makedirs(path, exist_ok=True)
         except OSError as error:
@@ -345,13 +345,18 @@ def _apart(store: str, wanted: Wanted, config: Config) -> None:
 
 def _local(text: str) -> str:
     """A declared input as an absolute path. What is not on this disk cannot be read by a step."""
-    scheme, mark, name = text.partition(":")
-    path = name if mark and scheme in ("dir", "file") else text
+    path = _plain(text)
     if not os.path.exists(path):
         raise UsageError(
             f"the input {text!r} is not on this disk", hint="fetch it first; a step reads only local inputs"
         )
     return os.path.realpath(path)
+
+
+def _plain(text: str) -> str:
+    """The path in ``dir:PATH`` and ``file:PATH``, as other commands write targets."""
+    scheme, _, name = text.partition(":")
+    return name if name and scheme in ("dir", "file") else text
 
 
 def installation(command: str) -> tuple[str, ...]:

@@ -71,6 +71,19 @@ def test_a_link_to_a_file_is_not_that_file(places: Places, tmp_path: Path) -> No
     assert examine(seen, places).products == []
 
 
+def test_a_folder_that_the_step_left_as_it_was_is_no_product(places: Places, tmp_path: Path) -> None:
+    """Else a downloaded model would become one that was trained in isolation, by a step that does nothing."""
+    written(tmp_path / "out" / "downloaded", "weights")
+    seen = trace()
+    found = examine(seen, places)
+    assert [item.name for item in statements(seen, found, RUN)[2].subjects] == ["run:0a1b"]
+    assert found.warnings == ["out: 1 of 1 files were there before and are not of this run"]
+    seen = trace(use(written(tmp_path / "out" / "made", "1"), written=1, first=None))
+    found = examine(seen, places)
+    assert [item.name for item in statements(seen, found, RUN)[2].subjects] == ["out", "out/made"]
+    assert found.warnings == ["out: 1 of 2 files were there before and are not of this run"]
+
+
 def test_shared_memory_holds_files_like_any_other(places: Places) -> None:
     path = Path(f"/dev/shm/assay-test-{os.getpid()}.csv")
     path.write_text("1,2")

@@ -59,7 +59,7 @@ os.unlink("out/gone")
 """)
     assert (made.plan.products, made.exit_code) == ("overlay", 0)
     assert products(made) == ["out/log", "out/model/weights"]
-    assert made.files.warnings == []
+    assert made.files.warnings == ["out: 1 of 3 files were there before and are not of this run"]
     read = {item.name: (item.changed, item.sha256 is not None) for item in made.files.materials}
     assert read["out/vocabulary"] == (None, True)
     assert read["data/train.csv"] == (None, True)

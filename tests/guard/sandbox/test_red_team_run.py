@@ -216,9 +216,9 @@ def test_nothing_is_left_behind(said):
     assert said["left"] == []
 
 
-def go(**more):
+def go(directory="evidence", **more):
     step = Step(("/usr/bin/env", "true"), **more)
-    return run(step, signer_choice=SignWith(key="key.pem"), directory="evidence", config=Config())
+    return run(step, signer_choice=SignWith(key="key.pem"), directory=directory, config=Config())
 
 
 @pytest.fixture
@@ -226,21 +226,25 @@ def here(monkeypatch):
     root = project()
     monkeypatch.chdir(root)
     monkeypatch.setenv("HOME", str(root / "home"))
+    for name in ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
     yield root
     shutil.rmtree(root)
 
 
 class TestBeforeItStarts:
-    def test_our_own_code_and_configuration_are_no_outputs(self, here):
+    def test_our_own_code_and_configuration_are_no_outputs(self, here, monkeypatch):
         import assay
 
         with pytest.raises(UsageError, match="what assay itself does"):
             go(outputs=(os.path.dirname(assay.__file__),))
         with pytest.raises(UsageError, match="what assay itself does"):
             go(outputs=(os.path.dirname(os.path.dirname(assay.__file__)),))
-        (here / "assay.yaml").write_text("{}\n")
+        (here / "other/assay.yaml").write_text("{}\n")
+        monkeypatch.chdir(here / "other")
+        (here / "key.pem").rename("key.pem")
         with pytest.raises(UsageError, match=r"assay\.yaml and the output"):
-            go(outputs=(".",))
+            go(str(here / "evidence"), outputs=(".",))
 
     @pytest.mark.parametrize("name", [".config", ".cache", ".cache/assay", ".config/assay/keys"])
     def test_nor_are_our_keys_and_what_we_remember(self, here, name):

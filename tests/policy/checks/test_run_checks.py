@@ -216,6 +216,12 @@ def test_isolation_that_is_not_shown(predicate: Any) -> None:
     assert ask("isolated", {"hosts": ["a.org", "*.a.org"]}, predicate) != []
 
 
+def test_what_stays_within_the_step_is_no_contact() -> None:
+    own = {"address": "127.0.0.1", "port": 41000, "decision": "mediated", "rule": "net:loopback", "scope": "step"}
+    assert ask("isolated", {}, trace([own])) == []
+    assert ask("isolated", {}, trace([own | {"scope": "host"}])) == ["'127.0.0.1:41000' was reached"]
+
+
 def test_a_gap_that_says_it_is_not_about_the_network() -> None:
     assert ask("isolated", {}, trace([], gaps=[{"name": "racing-threads", "about": ["files"]}])) == []
 

@@ -94,6 +94,11 @@ def examine(
     kept, aggregates = aggregate(materials, places)
     warnings = [f"{item.name}: {item.changed}" for item in materials if item.changed]
     warnings += [item for item in folders if isinstance(item, str)]
+    warnings += [
+        f"{item.name}: {item.files - item.used:,} of {item.files:,} files were there before and are not of this run"
+        for item in outputs
+        if isinstance(item, Folder) and item.used < item.files
+    ]
     warnings += [f"{item.name}: {digests[item.path]}" for item in products if isinstance(digests.get(item.path), str)]
     return Files(
         kept,

@@ -34,6 +34,9 @@ MONITOR = "https://assay.dev/monitor/{}/v0.1"
 MOST_PRODUCTS = 10_000
 """Products that become subjects of their own; beyond that their folder stands for them."""
 
+_OWN = ("net:loopback", "proxy")
+"""Rules by which the monitor joined the step's own ends on this machine: nothing outside was reached."""
+
 MOST_MODULES = 20_000
 MOST_CONTACTS = 10_000
 
@@ -110,7 +113,7 @@ def subjects(files: Files, annotations: Sequence[Mapping[str, Any]] = ()) -> tup
     """The output folders, then the products one by one. Names are unique."""
     made: dict[str, Subject] = {}
     for i, folder in enumerate(files.outputs):
-        if folder.files:
+        if folder.used:  # what the step left as it was is not of its making
             said = annotations[i] if i < len(annotations) else {}
             name = _unused(folder.name, made)
             made[name] = Subject(name, {"sha256": folder.contents}, said)
@@ -295,6 +298,7 @@ def contacts(seen: Sequence[Contact]) -> list[dict[str, Any]]:
             "port": item.port,
             "decision": item.decision.value,
             "rule": item.rule or None,
+            "scope": "step" if item.decision is Decision.MEDIATED and item.rule in _OWN else None,
             "error": item.error,
             "sent": item.sent,
             "received": item.received,

@@ -178,7 +178,8 @@ def closes(call: Call) -> bool:
 def _open(call: Call, *, denied: bool, taken: bool) -> int | None:
     asked = opening(call)
     exclusive = asked.flags & os.O_CREAT and asked.flags & os.O_EXCL
-    path = call.led(call.absolute(asked.descriptor, asked.raw), follow=not (asked.flags & os.O_NOFOLLOW or exclusive))
+    named = call.absolute(asked.descriptor, asked.raw)
+    path = call.led(named, follow=not (asked.flags & os.O_NOFOLLOW or exclusive))
     use = call.world.recording.files.get(path)
     first = None
     descriptor = None
@@ -190,7 +191,8 @@ def _open(call: Call, *, denied: bool, taken: bool) -> int | None:
         and call.world.mediate
         and asked.flags & (os.O_ACCMODE | os.O_CREAT | os.O_TRUNC | os.O_PATH) == 0
     ):
-        descriptor, really = mediated(call, asked.descriptor, asked.raw, path, asked.flags, asked.resolve)
+        # By the step's own name: a link of its own could be turned between the look at it and the open.
+        descriptor, really = mediated(call, asked.descriptor, asked.raw, named, asked.flags, asked.resolve)
         if really is not None and use is None:
             first = really
     if not call.alive():
@@ -206,7 +208,7 @@ def _open(call: Call, *, denied: bool, taken: bool) -> int | None:
         use.mediated = descriptor is not None
     else:
         use.by.add(index)
-        _compare(call, asked, use)
+        _compare(call, named, use)
         if descriptor is None and not denied and asked.flags & (os.O_WRONLY | os.O_PATH) == 0:
             use.mediated = False
     if denied:
@@ -216,9 +218,9 @@ def _open(call: Call, *, denied: bool, taken: bool) -> int | None:
     return descriptor
 
 
-def _compare(call: Call, asked: Opening, use: FileUse) -> None:
+def _compare(call: Call, named: bytes, use: FileUse) -> None:
     """Say so when folders that the step moves about have brought another file under a name that was used before."""
-    if use.first is None or not call.world.turned.on(call.absolute(asked.descriptor, asked.raw)):
+    if use.first is None or not call.world.turned.on(named):
         return
     now = call.look(use.path)
     if now is not None and (now.device, now.inode) != (use.first.device, use.first.inode):

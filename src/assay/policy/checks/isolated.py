@@ -83,6 +83,8 @@ def _contact(contact: Any, hosts: Words) -> str | None:
         return "a contact with the network can't be read"
     if isinstance(contact, Mapping) and str(contact.get("decision", contact.get("action"))).lower() in _DENIED:
         return None  # it was tried, and stopped
+    if isinstance(contact, Mapping) and contact.get("scope") == "step":
+        return None  # between the step's own processes, as the monitor that joined them says
     if all(any(first(hosts, form) for form in forms) for forms in names):
         return None
     return f"{show(names[0][0])} was reached"

@@ -135,6 +135,8 @@ def _stat_all(listing: Listing) -> bytes:
 def _places(rows: Rows, identities: bytes, device: int, wanted: int) -> Sequence[int]:
     """For each file the row that holds its digests, or -1 where it must be read."""
     count = len(identities) // IDENTITY
+    if not count:
+        return ()
     settled = rows.written - RACY
     devices, ctimes = array("Q", identities)[::5], array("q", identities)[4::5]
     enough = bytes(known for known in range(256) if known & wanted == wanted)
