@@ -7,6 +7,7 @@ import os
 import shutil
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -46,16 +47,20 @@ torch.save(model.state_dict(), f"out/model-{sys.argv[1]}.pt")
 
 def watch(root: Path, command: list[str]) -> Facts:
     """One run, watched."""
-    temporary = root / "tmp" / os.urandom(4).hex()
-    temporary.mkdir(parents=True)
+    # Sockets lie in it, whose paths the kernel limits to 108 bytes: pytest's own folders are too deep.
+    with TemporaryDirectory(prefix="assay-run-") as temporary:
+        return _watch(root, command, temporary)
+
+
+def _watch(root: Path, command: list[str], temporary: str) -> Facts:
     (root / "out").mkdir(exist_ok=True)
     home = root / "home"
     home.mkdir(exist_ok=True)
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(temporary)}
-    trace = TRACERS["seccomp-unotify"].run(Launch(command, environment, str(root)), None)
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": temporary}
+    trace = TRACERS["seccomp-unotify"].run(Launch(command, environment, str(root), seconds=120), None)
     assert trace.exit_code == 0
     places = Places(
-        str(root), (), (str(root / "out"),), installation(), str(temporary), str(home), (f"{home}/.ssh",), digest=digest
+        str(root), (), (str(root / "out"),), installation(), temporary, str(home), (f"{home}/.ssh",), digest=digest
     )
     return facts(trace, places)
 

@@ -5,7 +5,9 @@ import errno
 import os
 import struct
 import sys
+import tempfile
 import traceback
+from pathlib import Path
 
 import pytest
 
@@ -68,14 +70,20 @@ def does_what_it_should(engine, folder):
     assert trace.mechanism == engine
 
 
+def reachable(folder) -> int:
+    """An ordinary user, who may reach and write this temporary folder: pytest closes those above it to others."""
+    user = plain_user()
+    os.chown(folder, user, user)
+    for parent in (folder, *folder.parents):
+        if parent == Path(tempfile.gettempdir()):
+            break
+        parent.chmod(0o755)
+    return user
+
+
 @each
 def test_as_an_ordinary_user(engine, tmp_path):
-    user = plain_user()
-    folder = tmp_path
-    for _ in range(3):
-        folder.chmod(0o755)
-        folder = folder.parent
-    os.chown(tmp_path, user, user)
+    user = reachable(tmp_path)
 
     def check():
         become(user)
@@ -86,12 +94,7 @@ def test_as_an_ordinary_user(engine, tmp_path):
 
 @each
 def test_inside_what_docker_allows(engine, tmp_path):
-    user = plain_user()
-    folder = tmp_path
-    for _ in range(3):
-        folder.chmod(0o755)
-        folder = folder.parent
-    os.chown(tmp_path, user, user)
+    user = reachable(tmp_path)
 
     def check():
         become(user)
