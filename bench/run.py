@@ -160,7 +160,7 @@ def hold(isolation: str, report: str, step: Step) -> None:
     """Run a step as `assay run` does, up to where the evidence begins: in a process of its own, which the peers are
     too. What starting took is written to ``report``.
     """
-    from assay.api.running import installation
+    from assay.api.steps import installation
     from assay.collect.trace import hooks
     from assay.collect.trace.interface import Launch
     from assay.collect.trace.tracers import TRACERS

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
-import sys
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from assay.api.keeping import open_store, store_path
+from assay.api.keeping import store_path
+from assay.api.run_evidence import builder, check_place, descriptions, examined, kept, printable, public, write_log
 from assay.api.signers import SignWith, signer
-from assay.config import Config, cache_home, config_home, default_key, load
-from assay.errors import AssayError, UndecidedError, UsageError
-from assay.files import read_file
+from assay.api.steps import Step as Step
+from assay.api.steps import environment_of, keep_apart, notebook, own_secrets, private_folder, wanted_by
+from assay.config import Config, load
+from assay.errors import UndecidedError
 
 if TYPE_CHECKING:
     from assay.api.profiling import Compared, Profiling
@@ -26,42 +24,8 @@ if TYPE_CHECKING:
     from assay.collect.step.interface import Files
     from assay.collect.step.statements import Made, Run
     from assay.collect.trace.interface import Trace
-    from assay.evidence.signers.interface import Signer
     from assay.evidence.statement import Subject
     from assay.guard.sandbox.interface import Plan, Walls, Wanted
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """What is to be run, and what it was declared to need."""
-
-    command: Sequence[str]
-    name: str = ""
-    """Of the step; the program's base name without one."""
-    inputs: Sequence[str] = ()
-    """Local files and folders."""
-    outputs: Sequence[str] = ()
-    """Folders; made when they are not there."""
-    network: Sequence[str] | None = ()
-    """``HOST:PORT``; empty for none, None for open."""
-    isolation: str = "auto"
-    variables: Sequence[str] = ()
-    """``NAME``, ``NAME=value`` or a glob, beside those that always pass."""
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    """Name of a variable to where its value comes from: ``env:NAME`` or ``file:PATH``."""
-    seconds: float | None = None
-    """Wall time, after which all of it is killed."""
-    cpu: int | None = None
-    memory: int | None = None
-    processes: int | None = None
-    file_size: int | None = None
-    allow_io_uring: bool = False
-    allow_degraded: bool = False
-    """Go on where something that was asked for cannot be enforced; the evidence lists it."""
-    trace: str | None = None
-    """Name of a tracer; the plan chooses without one."""
-    parameters: Mapping[str, Any] = field(default_factory=dict)
-    """Further external parameters for the provenance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +89,13 @@ def run(
     # Who signs is settled first: nobody wants to hear after a day of training that the key is missing.
     secret, by = signer(signer_choice, config)
     where = store_path(directory, config)
-    _keepable(directory, config, flow_log)
+    check_place(directory, config, flow_log)
     invocation = str(uuid.uuid4())
-    step, cells = _notebook(step)
-    with _temporary() as temporary:
-        environment = _environment(step, temporary)
-        wanted = _wanted(step, temporary, environment, _own_secrets(signer_choice, config))
-        _apart(where, wanted, config)
+    step, cells = notebook(step)
+    with private_folder() as temporary:
+        environment = environment_of(step, temporary)
+        wanted = wanted_by(step, temporary, environment, own_secrets(signer_choice, config))
+        keep_apart(where, wanted, config)
         usual, before = _usual(profile, step, {**config.labels, **(labels or {})}, wanted, config)
         held = _held(profile, usual, wanted)
         plan = _planned(step, held)
@@ -141,16 +105,16 @@ def run(
             written = walls.products()
             settled = walls.settle(True)
             _tell_refused(trace, walls)  # by the links that the step made, too: they are in their place now
-        files = _examined(step, trace, wanted, written, directory, config)
+        files = examined(step, trace, wanted, written, directory, config)
         files = replace(files, warnings=[*settled, *files.warnings])
         described = statements.Run(
             step.name or os.path.basename(step.command[0]),
-            _public(step.command),
+            public(step.command),
             invocation,
-            _builder(secret),
+            builder(secret),
             socket.gethostname() if identify else "hidden",
-            sorted(map(_printable, environment)),
-            sorted(map(_printable, step.secrets)),
+            sorted(map(printable, environment)),
+            sorted(map(printable, step.secrets)),
             step.network,
             held.isolation.value,
             {"tier": str(plan.tier), "files": plan.files, "network": plan.network, "products": plan.products},
@@ -158,16 +122,16 @@ def run(
             cells,
             {**step.parameters, **_by_profile(profile, before)},
         )
-    said = _annotations(files, labels={**config.labels, **(labels or {})}, identify=identify)
+    said = descriptions(files, labels={**config.labels, **(labels or {})}, identify=identify)
     made = statements.statements(trace, files, described, annotations=said)
     compared = None
     if profile is not None and usual is not None:
         well = _succeeded(trace)
         compared = finish(profile, usual, before, trace, files, wanted, secret, succeeded=well, config=config)
         made.append(_compared(compared, described.step, trace, made[0].subjects))
-    entries, bundles = _kept(made, secret, directory, config, {**config.labels, **(labels or {})}, files)
+    entries, bundles = kept(made, secret, directory, config, {**config.labels, **(labels or {})}, files)
     if flow_log is not None:
-        _log(trace, invocation, flow_log)
+        write_log(trace, invocation, flow_log)
     code = trace.exit_code if trace.exit_code is not None else 128 + (trace.signal or 0)
     outcome = statements.outcome(trace)
     code = code or (130 if outcome == statements.INTERRUPTED else 0)
@@ -240,20 +204,6 @@ def _told(compared: Compared, usual: Profile, config: Config) -> Sequence[str]:
     return tell(about, alarms(compared.findings), config)
 
 
-def _notebook(step: Step) -> tuple[Step, Mapping[str, str]]:
-    """A notebook as the command that executes it, with the digest of its code; any other step as it is."""
-    from assay.collect.step import notebooks
-
-    if not notebooks.is_notebook(step.command):
-        return step, {}
-    if not step.outputs:
-        raise UsageError("an executed notebook has to be written somewhere", hint="add --outputs DIR")
-    (path,) = step.command
-    command, code = notebooks.command(path, os.path.join(_plain(step.outputs[0]), os.path.basename(path)))
-    name = step.name or os.path.basename(path).removesuffix(".ipynb")
-    return replace(step, command=command, name=name, inputs=(*step.inputs, path)), code
-
-
 def _planned(step: Step, wanted: Wanted) -> Plan:
     from assay.guard.sandbox.plan import plan
     from assay.guard.sandbox.probe import probe
@@ -265,157 +215,6 @@ def _planned(step: Step, wanted: Wanted) -> Plan:
             hint="'assay doctor' says what works here; --allow-degraded runs without, and the evidence says so",
         )
     return chosen
-
-
-def _wanted(step: Step, temporary: str, environment: Mapping[str, str], hidden: Sequence[str]) -> Wanted:
-    from assay.collect.trace import hooks
-    from assay.guard.sandbox import software
-    from assay.guard.sandbox.interface import Isolation, Wanted
-    from assay.guard.sandbox.network.destinations import parse
-
-    try:
-        isolation = Isolation(step.isolation)
-    except ValueError:
-        raise UsageError(f"unknown isolation {step.isolation!r}", hint="auto, strict or off") from None
-    outputs = []
-    for path in map(_plain, step.outputs):
-        try:
-            os.makedirs(path, exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"the output {path!r} cannot be a folder: {error.strerror}") from None
-        outputs.append(os.path.realpath(path))
-    try:
-        directory = os.path.realpath(os.getcwd())
-    except FileNotFoundError:
-        raise UsageError("the folder that this is called in is gone", hint="go to another one") from None
-    folders = installation(step.command[0])
-    return Wanted(
-        isolation,
-        None if step.network is None else tuple(parse(text) for text in step.network),
-        tuple(_local(path) for path in step.inputs),
-        tuple(outputs),
-        execute=software.programs(step.command, directory, environment.get("PATH")),
-        code=(hooks.FOLDER, *software.code(step.command, directory, environment), *software.linked(folders)),
-        hidden=hidden,
-        installation=folders,
-        directory=directory,
-        temporary=temporary,
-        processes=step.processes,
-        memory=step.memory,
-        cpu=step.cpu,
-        file_size=step.file_size,
-        allow_io_uring=step.allow_io_uring,
-    )
-
-
-def _own_secrets(choice: SignWith, config: Config) -> list[str]:
-    """Files of ours that no step may see, wherever the user keeps them."""
-    named = (choice.key, choice.passphrase_file, choice.identity_token)
-    configured = config.path(config.signing.key) if config.signing.key else None
-    return [os.path.realpath(path) for path in (*named, configured, default_key()) if path]
-
-
-def _apart(store: str, wanted: Wanted, config: Config) -> None:
-    """Neither the evidence nor what makes it may lie where the step writes: our own code is loaded when it is needed,
-    also after the step. Raises `UsageError`.
-    """
-    if "/" in wanted.write:
-        raise UsageError("the whole machine is no output", hint="name the folder that the step writes to")
-    import assay
-    from assay.guard.sandbox.paths import beneath
-
-    own = [path for path in (*assay.__path__, sys.prefix, sys.base_prefix) if path not in ("/", "/usr", "/usr/local")]
-    own += [config_home(), cache_home()]  # keys, trust, and digests that are believed
-    if os.path.exists(configured := os.path.join(config.directory or wanted.directory, "assay.yaml")):
-        own.append(configured)
-    kept = os.path.realpath(store)
-    for folder in wanted.write:
-        if beneath(kept, folder) or beneath(folder, kept):
-            raise UsageError(
-                f"the evidence in {kept} and the output {folder} overlap, where the step could change it",
-                hint="name another output, or another evidence directory with -d",
-            )
-        for path in map(os.path.realpath, own):
-            if beneath(path, folder) or beneath(folder, path):
-                raise UsageError(
-                    f"{path} and the output {folder} overlap: the step could change what assay itself does",
-                    hint="name a folder of its own as the output",
-                )
-
-
-def _local(text: str) -> str:
-    """A declared input as an absolute path. What is not on this disk cannot be read by a step."""
-    path = _plain(text)
-    if not os.path.exists(path):
-        raise UsageError(
-            f"the input {text!r} is not on this disk", hint="fetch it first; a step reads only local inputs"
-        )
-    return os.path.realpath(path)
-
-
-def _plain(text: str) -> str:
-    """The path in ``dir:PATH`` and ``file:PATH``, as other commands write targets."""
-    scheme, _, name = text.partition(":")
-    return name if name and scheme in ("dir", "file") else text
-
-
-def installation(command: str) -> tuple[str, ...]:
-    """The folders of a program's own software: its virtual environment, and the prefix that it is installed under."""
-    found = shutil.which(command)
-    if found is None:
-        raise UsageError(f"there is no program {command!r}", hint="give its path, or look at $PATH")
-    folders: list[str] = []
-    for path in (os.path.abspath(found), os.path.realpath(found)):
-        prefix = os.path.dirname(os.path.dirname(path))
-        marked = any(os.path.exists(os.path.join(prefix, name)) for name in ("pyvenv.cfg", "conda-meta", "lib"))
-        if marked and prefix not in ("/", "/usr", "/usr/local", os.path.expanduser("~")) and prefix not in folders:
-            folders.append(prefix)
-    return tuple(folders)
-
-
-def _environment(step: Step, temporary: str) -> dict[str, str]:
-    from assay.guard.sandbox.environment import select
-
-    return select(os.environ, step.variables, temporary=temporary, extra=_secrets(step.secrets))
-
-
-def _secrets(named: Mapping[str, str]) -> dict[str, str]:
-    """Values of secrets. They reach the step's environment and nothing else."""
-    made = {}
-    for name, source in named.items():
-        kind, _, value = source.partition(":")
-        if kind == "env" and value in os.environ:
-            made[name] = os.environ[value]
-        elif kind == "file":
-            made[name] = os.fsdecode(read_file(value, 1 << 20).rstrip(b"\n"))
-        else:
-            # Not a word of the source: whoever wrote the secret itself there would find it in a log.
-            raise UsageError(f"the secret {name} has no source that is there", hint="env:NAME or file:PATH")
-        if "\0" in made[name]:
-            raise UsageError(f"the secret {name} holds a byte 0, which no variable can")
-    return made
-
-
-@contextmanager
-def _temporary() -> Iterator[str]:
-    """The step's private temporary folder, gone when it is over."""
-    folder = os.path.realpath(tempfile.mkdtemp(prefix="assay-run-"))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if os.path.isdir(folder):  # the step took away its own permissions somewhere in there
-            _permit(folder)
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _permit(folder: str) -> None:
-    with suppress(OSError):
-        os.chmod(folder, 0o700)
-        for base, names, _ in os.walk(folder):  # which opens a folder after it was given here
-            for path in (os.path.join(base, name) for name in names):
-                if not os.path.islink(path):
-                    os.chmod(path, 0o700)
 
 
 @contextmanager
@@ -474,125 +273,3 @@ def _without_streams(trace: Trace) -> Trace:
         if once and not (use.removed or use.appeared or use.executed):
             del files[path]
     return replace(trace, files=files)
-
-
-def _examined(
-    step: Step, trace: Trace, wanted: Wanted, written: Sequence[str] | None, directory: str | None, config: Config
-) -> Files:
-    from assay.collect.step.files import Places, examine
-
-    places = Places(
-        step.name or os.path.basename(step.command[0]),
-        wanted.directory,
-        wanted.read,
-        wanted.write,
-        wanted.installation,
-        wanted.temporary,
-    )
-    return examine(trace, places, written=written, attestations=_attestations(directory, config))
-
-
-def _attestations(directory: str | None, config: Config) -> Callable[[str], Sequence[Mapping[str, str]]]:
-    """How evidence about an input is found: in the store, by its contents, signed by somebody whom we would trust."""
-    from assay.api.anchors import TrustIn, anchors_of, named
-    from assay.evidence import documents, listing
-    from assay.evidence.witnesses import weak, witnesses
-
-    if not os.path.isdir(store_path(directory, config)):
-        return lambda contents: ()
-    try:
-        expected = [anchor for rule in config.trust for anchor in named(rule, config)] or anchors_of(TrustIn())
-    except AssayError:
-        return lambda contents: ()
-
-    def find(contents: str) -> Sequence[Mapping[str, str]]:
-        found = []
-        with open_store(directory, config=config) as store:
-            for entry in store.find(digest=contents, limit=50):
-                for bundle in documents.read_documents(store.read(entry), entry.blob[:12])[:1]:
-                    statement, _ = listing.read(bundle, entry.blob[:12])
-                    about = any(contents in subject.strong.values() for subject in statement.subjects)
-                    proofs, _ = witnesses(bundle, expected, datetime.now(UTC))
-                    if about and proofs and weak(statement) is None:
-                        made = {"digest": entry.blob, "predicateType": statement.predicate_type}
-                        found.append({**made, "by": str(proofs[0][1])})
-        return found
-
-    return find
-
-
-def _annotations(files: Files, *, labels: Mapping[str, str], identify: bool) -> list[dict[str, Any]]:
-    """What each output's subject is described by, as in every other statement of ours about a folder."""
-    from assay.api.subjects import described
-    from assay.targets.interface import Options
-    from assay.targets.registry import resolve
-
-    made = []
-    now = datetime.now(UTC)
-    for folder in files.outputs:
-        with resolve(f"dir:{folder.path}", Options(trust_cache=True)) as thing:
-            manifest = thing.manifest(blake3=False)
-            made.append(described(thing, manifest, Options(), now=now, labels=labels, identify=identify))
-    return made
-
-
-def _kept(
-    made: Sequence[Made],
-    secret: Signer,
-    directory: str | None,
-    config: Config,
-    labels: Mapping[str, str],
-    files: Files,
-) -> tuple[dict[str, str], list[bytes]]:
-    """Sign the statements, and keep them in the store."""
-    from assay.evidence.statement import Statement
-
-    entries: dict[str, str] = {}
-    bundles = []
-    now = datetime.now(UTC)
-    target = f"dir:{files.outputs[0].name}" if files.outputs else None
-    with open_store(directory, config=config, create=True) as store:
-        for item in made:
-            bundle = secret.sign(Statement(item.subjects, item.predicate_type, item.predicate).dump())
-            bundles.append(bundle.raw)
-            entries[item.predicate_type] = store.add(bundle.raw, now=now, labels=labels, target=target).blob
-    return entries, bundles
-
-
-def _builder(secret: Signer) -> str:
-    """SLSA's builder is who vouches for the run: whoever holds the key, or whom the certificate names."""
-    from assay.evidence.signers.key import CertificateSigner, KeySigner
-
-    if isinstance(secret, KeySigner | CertificateSigner):
-        return f"https://assay.dev/builder/key/{secret.key.public.key_id}"
-    return "https://assay.dev/builder/sigstore"
-
-
-def _public(command: Sequence[str]) -> list[str]:
-    """The command without this machine's folders in the name of the program: two machines' runs are alike. Bytes that
-    are no UTF-8 stand as ``\\xNN``.
-    """
-    words = [os.path.basename(command[0]) if os.path.isabs(command[0]) else command[0], *command[1:]]
-    return list(map(_printable, words))
-
-
-def _printable(text: str) -> str:
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
-
-
-def _keepable(directory: str | None, config: Config, flow_log: str | None) -> None:
-    """Whether evidence can be kept at all, asked before the step has begun. Raises `AssayError`."""
-    open_store(directory, config=config, create=True).close()
-    place = store_path(directory, config)
-    if not os.access(place, os.W_OK | os.X_OK):  # also of a file system that is read-only
-        raise UsageError(f"nothing can be written to the evidence directory {place}", hint="name another with -d")
-    if flow_log is not None and not os.access(os.path.dirname(os.path.abspath(flow_log)), os.W_OK | os.X_OK):
-        raise UsageError(f"the flow log {flow_log!r} cannot be written", hint="name a file in a folder that is there")
-
-
-def _log(trace: Trace, invocation: str, path: str) -> None:
-    from assay.collect.trace import flow_log
-    from assay.files import write_atomic
-
-    write_atomic(path, flow_log.lines(trace, invocation))
-    write_atomic(f"{path}.jsonl", flow_log.json_lines(trace, invocation))

@@ -182,7 +182,7 @@ def enforce(parsed: argparse.Namespace) -> int:
     """Enforce: prints what `assay run --enforce` would put up; changes nothing."""
     from assay.api.enforcing import needs
     from assay.api.profile_files import open_profile
-    from assay.api.running import installation
+    from assay.api.steps import installation
     from assay.config import load
     from assay.guard.sandbox.interface import Wanted
 

@@ -10,7 +10,7 @@ import tempfile
 import traceback
 from pathlib import Path
 
-from assay.api.running import installation
+from assay.api.steps import installation
 from assay.collect.trace import kernel
 from assay.collect.trace.filters import assemble
 from assay.collect.trace.interface import Launch
