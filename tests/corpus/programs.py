@@ -7,6 +7,7 @@ import pickle
 import zlib
 from collections.abc import Iterator
 
+from corpus.calls import COMMAND, THING
 from corpus.carrying import object_npy
 from corpus.opcodes import (
     ADDITEMS,
@@ -45,9 +46,6 @@ from corpus.opcodes import (
 )
 from corpus.sample import CANARY, CODE, SHELL, Draft, pickled
 
-COMMAND = text(SHELL)
-WORDS = literal(["touch", CANARY])
-THING = new(name("argparse", "Namespace"))
 SYS_OS = text("os") + text("system")
 
 

@@ -106,7 +106,7 @@ def _records(path: str) -> Iterator[tuple[bytes, str]]:
                 yield file.read(MAX_RECORD + 1), path
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (zipfile.BadZipFile, RuntimeError, EOFError) as error:
         raise DocumentError(f"{path} is a damaged archive: {clean(error, 80)}") from None
 
 

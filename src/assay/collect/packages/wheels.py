@@ -77,7 +77,7 @@ def examine(path: str, *, startup: frozenset[str] = frozenset()) -> Wheel:
     try:
         with zipfile.ZipFile(path) as archive:
             reader.read(archive)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, RuntimeError, EOFError, OSError, ValueError) as error:
         reader.wrong("damaged", f"{filename} cannot be read to its end: {clean(error, 100)}")
     if reader.startup and name not in startup:
         reader.wrong(

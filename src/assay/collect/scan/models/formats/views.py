@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
@@ -40,12 +41,12 @@ class Seekable(io.RawIOBase):
         self.length = length
         self._at = 0
 
+    @abstractmethod
     def _some(self, wanted: int) -> bytes:
         """Up to ``wanted`` bytes at the position, fewer only at the end of what can be read at once, none at the end.
 
         ``wanted`` never reaches beyond the length.
         """
-        raise NotImplementedError
 
     def readable(self) -> bool:
         """Always."""
