@@ -62,9 +62,9 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 	--no-emit-package assay pyproject.toml
 lock: $(VENV)/.dev
 	$(LOCK) -o requirements/base.txt
-	$(LOCK) --all-extras -o requirements/all.txt
+	$(LOCK) --extra all -o requirements/all.txt
 	$(LOCK) --group demo -o requirements/demo.txt
-	$(LOCK) --all-extras --group dev -o requirements/dev.txt
+	$(LOCK) --extra all --group dev -o requirements/dev.txt
 
 clean:
 	rm -rf $(VENV) demo-run dist .coverage* htmlcov .mypy_cache .ruff_cache .pytest_cache .hypothesis

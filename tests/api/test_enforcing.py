@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from assay.api.enforcing import MANY, enforced, needs
-from assay.collect.profile.interface import Fact, Kind
-from assay.collect.profile.model import Known, Profile
+from assay.collect.behaviour.interface import Fact, Kind
+from assay.collect.behaviour.model import Known, Profile
 from assay.errors import UsageError
 from assay.guard.sandbox.interface import Destination, Isolation, Wanted
 

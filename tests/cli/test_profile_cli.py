@@ -16,7 +16,7 @@ from assay.api.profile_files import open_profile
 from assay.api.profiling import Profiling
 from assay.api.signers import SignWith, signer
 from assay.cli.main import main
-from assay.collect.profile.model import as_facts
+from assay.collect.behaviour.model import as_facts
 from assay.config import load
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
-    from assay.collect.profile.interface import Fact
-    from assay.collect.profile.model import Profile
+    from assay.collect.behaviour.interface import Fact
+    from assay.collect.behaviour.model import Profile
     from assay.guard.sandbox.interface import Destination, Wanted
 
 MANY = 5
@@ -67,7 +67,7 @@ def enforced(profile: Profile, wanted: Wanted) -> Wanted:
 
 def needs(profile: Profile, wanted: Wanted) -> Needs:
     """The rules, for one run's folders."""
-    from assay.collect.profile.interface import Kind
+    from assay.collect.behaviour.interface import Kind
 
     if not profile.runs:
         raise UsageError(f"the profile of {profile.step!r} has learned no run yet", hint="assay run --learn, first")
@@ -101,7 +101,7 @@ def needs(profile: Profile, wanted: Wanted) -> Needs:
 
 
 def _reading(made: Needs, fact: Fact, lying: Counter[str], wanted: Wanted) -> None:
-    from assay.collect.profile.naming import place
+    from assay.collect.behaviour.naming import place
 
     folder = fact.text.rpartition("/")[0]
     declared = place(fact.text) in ("$IN", "$CODE", "$OUT")

@@ -18,7 +18,7 @@ from assay.errors import RejectedError, UndecidedError
 from assay.files import read_file, write_atomic
 
 if TYPE_CHECKING:
-    from assay.collect.profile.model import Profile
+    from assay.collect.behaviour.model import Profile
     from assay.evidence.predicates.profile import ProfileState
     from assay.evidence.signers.interface import Signer
     from assay.evidence.trust.interface import Anchor
@@ -43,7 +43,7 @@ def open_profile(path: str, *, keys: Sequence[str] = (), config: Config, now: da
     """The profile in ``path``, after its signature was proved. Raises `UndecidedError` when nobody signed it or nobody
     is trusted, `RejectedError` when the signature is of another file or of somebody else.
     """
-    from assay.collect.profile import document
+    from assay.collect.behaviour import document
     from assay.evidence import documents, predicates
     from assay.evidence.predicates.profile import PREDICATE_TYPE
     from assay.evidence.verification import Candidate, examine
@@ -75,7 +75,7 @@ def open_profile(path: str, *, keys: Sequence[str] = (), config: Config, now: da
 
 def save_profile(path: str, profile: Profile, state: ProfileState, secret: Signer) -> str:
     """Write a profile and its signature; the file's digest (hex). Between the two files the profile does not count."""
-    from assay.collect.profile import document
+    from assay.collect.behaviour import document
 
     return sign_file(path, document.dump(profile), state, secret)
 

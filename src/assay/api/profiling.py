@@ -21,8 +21,8 @@ from assay.files import read_file
 
 if TYPE_CHECKING:
     from assay.alerts.finding import Finding
-    from assay.collect.profile.interface import Facts, Places
-    from assay.collect.profile.model import Profile
+    from assay.collect.behaviour.interface import Facts, Places
+    from assay.collect.behaviour.model import Profile
     from assay.collect.step.interface import Files
     from assay.collect.trace.interface import Trace
     from assay.evidence.signers.interface import Signer
@@ -63,7 +63,7 @@ class Compared:
     @property
     def severe(self) -> bool:
         """Whether the run fails because of a finding."""
-        from assay.collect.profile.compare import severe
+        from assay.collect.behaviour.compare import severe
 
         return bool(severe(self.findings))
 
@@ -74,7 +74,7 @@ def begin(
     """The profile to hold a run against, and its file's digest; a new one, without a digest, where there is none and
     one is to be learned. Raises `AssayError` for one of another step, and when it may not count.
     """
-    from assay.collect.profile.model import Profile, seeded
+    from assay.collect.behaviour.model import Profile, seeded
     from assay.guard.sandbox.paths import beneath
 
     pipeline, image = labels.get("pipeline", ""), labels.get("image", "")
@@ -120,8 +120,8 @@ def finish(
     """Compare a run with its profile, and learn it where that was asked for and nothing severe was found. Does not
     raise for a profile that cannot be written: the run has its evidence all the same.
     """
-    from assay.collect.profile.compare import compare
-    from assay.collect.profile.facts import facts as facts_of
+    from assay.collect.behaviour.compare import compare
+    from assay.collect.behaviour.facts import facts as facts_of
 
     found = facts_of(trace, places(wanted, files))
     compared = Compared(compare(profile, found), profile.runs, digest or sha256().hexdigest(), found, "")
@@ -145,8 +145,8 @@ def finish(
 
 def _wait(path: str, profile: Profile, compared: Compared, secret: Signer, now: datetime) -> None:
     """Write the run down by itself, beside the profile."""
-    from assay.collect.profile.compare import severe
-    from assay.collect.profile.model import as_profile
+    from assay.collect.behaviour.compare import severe
+    from assay.collect.behaviour.model import as_profile
     from assay.evidence.predicates.profile import ProfileState
 
     keys = [item.key for item in severe(compared.findings)][:1000]
@@ -158,7 +158,7 @@ def _learn(
     wish: Profiling, profile: Profile, digest: str | None, found: Facts, secret: Signer, config: Config, now: datetime
 ) -> str:
     """Add the run to the profile as it is now: while the step ran, another run may have been learned or accepted."""
-    from assay.collect.profile.model import learn
+    from assay.collect.behaviour.model import learn
     from assay.evidence.predicates.profile import ProfileState
 
     if digest is not None or os.path.exists(wish.path):
@@ -180,7 +180,7 @@ def _learn(
 
 def places(wanted: Wanted, files: Files) -> Places:
     """Where the files of a run lie, and which digests they have."""
-    from assay.collect.profile.interface import Places
+    from assay.collect.behaviour.interface import Places
     from assay.guard.sandbox import paths
 
     digests = {item.path: item.sha256 for item in files.materials if item.sha256 is not None}
@@ -238,9 +238,9 @@ def accept(
 
     ``by`` is a person's name and ``reason`` why it is right; both are part of what is signed. Raises `AssayError`.
     """
-    from assay.collect.profile import document
-    from assay.collect.profile.compare import compare
-    from assay.collect.profile.model import Profile, as_facts, learn
+    from assay.collect.behaviour import document
+    from assay.collect.behaviour.compare import compare
+    from assay.collect.behaviour.model import Profile, as_facts, learn
     from assay.evidence.predicates.profile import ProfileState
 
     config = config if config is not None else load(None)
@@ -289,7 +289,7 @@ def difference(path: str, other: str | None, *, keys: Sequence[str] = (), config
     """What ``other`` (by default the waiting run) has beyond or short of the profile in ``path``: (sign, kind, text)
     with ``+``, ``-``, or ``~`` for other bytes. A single run is not blamed for what it lacks. Both must be signed.
     """
-    from assay.collect.profile.model import Profile
+    from assay.collect.behaviour.model import Profile
 
     other = other if other is not None else path + WAITING
     if not os.path.exists(other):

@@ -20,7 +20,7 @@ from assay.errors import UndecidedError
 
 if TYPE_CHECKING:
     from assay.api.profiling import Compared, Profiling
-    from assay.collect.profile.model import Profile
+    from assay.collect.behaviour.model import Profile
     from assay.collect.step.interface import Files
     from assay.collect.step.statements import Made, Run
     from assay.collect.trace.interface import Trace
@@ -180,7 +180,7 @@ def _by_profile(wish: Profiling | None, digest: str | None) -> dict[str, Any]:
 
 def _compared(compared: Compared, step: str, trace: Trace, about: tuple[Subject, ...]) -> Made:
     """The findings as evidence about what the run made."""
-    from assay.collect.profile import sarif
+    from assay.collect.behaviour import sarif
     from assay.collect.step.statements import Made
 
     document = sarif.log(
@@ -198,7 +198,7 @@ def _compared(compared: Compared, step: str, trace: Trace, about: tuple[Subject,
 def _told(compared: Compared, usual: Profile, config: Config) -> Sequence[str]:
     """Tell the sinks of what is an alarm; those of an earlier run that are none any more are resolved."""
     from assay.api.announcing import tell
-    from assay.collect.profile.compare import alarms
+    from assay.collect.behaviour.compare import alarms
 
     about = f"profile {usual.step}" + (f" of {usual.pipeline}" if usual.pipeline else "")
     return tell(about, alarms(compared.findings), config)

@@ -12,7 +12,7 @@ from assay.errors import AssayError
 
 if TYPE_CHECKING:
     from assay.alerts.finding import Finding
-    from assay.collect.profile.model import Profile
+    from assay.collect.behaviour.model import Profile
 
 _SHOWN = 15
 """Entries of one kind that are shown without --verbose."""
@@ -60,7 +60,7 @@ def _trusting(parser: argparse.ArgumentParser) -> None:
 def show(parsed: argparse.Namespace) -> int:
     """Show: also a profile that does not count, but then it says why, and the exit code is the reason's."""
     from assay.api.profile_files import open_profile
-    from assay.collect.profile import document
+    from assay.collect.behaviour import document
     from assay.config import load
     from assay.files import read_file
 
@@ -89,7 +89,7 @@ def show(parsed: argparse.Namespace) -> int:
 
 
 def _show_facts(profile: Profile, *, verbose: bool) -> None:
-    from assay.collect.profile.interface import Kind
+    from assay.collect.behaviour.interface import Kind
 
     for kind in Kind:
         entries = sorted((fact.text, known) for fact, known in profile.facts.items() if fact.kind is kind)
@@ -105,7 +105,7 @@ def _show_facts(profile: Profile, *, verbose: bool) -> None:
 
 
 def _show_numbers(profile: Profile) -> None:
-    from assay.collect.profile.model import centre
+    from assay.collect.behaviour.model import centre
 
     if profile.numbers:
         printing.line(f"\n{'numbers':<16}{'median':>16}{'MAD':>14}{'runs':>6}")
@@ -173,7 +173,7 @@ def accept(parsed: argparse.Namespace) -> int:
 
 
 def _worth(findings: Any, verbose: bool) -> list[Finding]:
-    from assay.collect.profile.compare import alarms
+    from assay.collect.behaviour.compare import alarms
 
     return list(findings) if verbose else alarms(findings)
 

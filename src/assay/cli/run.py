@@ -216,7 +216,7 @@ def _say(made: Ran, *, verbose: bool) -> None:
 
 def _unusual(compared: Compared, most: int, *, verbose: bool) -> list[str]:
     """The findings, worst first; what nobody has to look at only when everything is asked for."""
-    from assay.collect.profile.compare import alarms
+    from assay.collect.behaviour.compare import alarms
 
     shown = compared.findings if verbose else alarms(compared.findings)
     lines = [f"  {item.severity.value:<9} {item.title}: {item.message}" for item in shown[:most]]

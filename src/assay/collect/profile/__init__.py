@@ -1,6 +1,5 @@
-"""What a step usually does, learned from its runs, and what is unusual about one of them.
+"""What is in a table, as numbers that can be added up: one pass over any amount of rows gives a mergeable profile.
 
-A trace becomes normalised facts, facts become a profile that people can read and sign, and a later run is held
-against it. Nothing here signs, stores, enforces or looks at the contents of data: a new shard is the data set's
-digest's affair.
+Profiles of parts merge to exactly the profile of the whole, whatever the parts and whoever computed them. A profile
+holds no rows, and no rare values unless they were asked for; it must never need the data again once it is made.
 """

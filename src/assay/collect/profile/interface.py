@@ -1,100 +1,185 @@
-"""The words of the room: a fact, all facts of a run, and where a run's files lie."""
+"""What a profile says: the job's `Spec`, which is chosen once, and a `Profile` with one state per column.
+
+Every number in a state is a count, an exact integer sum or a maximum, so that merging is commutative, associative and
+independent of order: the same rows give the same bytes for any partitioning, on any engine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Integers: TypeAlias = NDArray[np.int64]
+    Words: TypeAlias = NDArray[np.uint64]
+    Floats: TypeAlias = NDArray[np.float64]
 
 
 class Kind(StrEnum):
-    """What a fact is about. The values are the headings of a profile's file, in this order."""
+    """How a column is looked at. Chosen once, in the `Spec`; what does not fit it is counted as `odd`."""
 
-    PROGRAM = "programs"
-    """A program that ran: path, and digests of its bytes."""
-    DESTINATION = "destinations"
-    """What was reached for over a socket: ``tcp pypi.org:443``, ``dns pypi.org``, ``unix /run/x``."""
-    LISTEN = "listens"
-    """An address that was listened on."""
-    SENSITIVE = "sensitive"
-    """A place where keys, tokens or other processes' secrets lie."""
-    PERSISTENCE = "persistence"
-    """Something written that runs later by itself: ``.pth``, shell start-up files, cron, git hooks, systemd."""
-    DELETION = "deletions"
-    """A file that was there before, and was removed or renamed away."""
-    CALL = "calls"
-    """A rare system call."""
-    PICKLE = "pickles"
-    """A package that was asked for while unpickling; dangerous functions by name."""
-    LIBRARY = "libraries"
-    """A shared library outside the installation and the system: path, and digests."""
-    CODE = "code"
-    """A source file in the folder that the step runs in: path, and digests."""
-    MODULE = "modules"
-    """A package of the installation; of the standard library only what reaches outside (`facts.NOTABLE`)."""
-    READ = "reads"
-    """A data file, as a pattern; anything that lies outside the declared places."""
-    LIST = "lists"
-    """A folder that was listed, outside the declared places."""
-    CONFIGURATION = "configuration"
-    """A file or folder in ``/etc``."""
-    WRITE = "writes"
-    """A path that was written outside the declared outputs."""
-    OUTPUT = "outputs"
-    """A folder and file extension in the declared outputs."""
-    CACHE = "caches"
-    """A cache that was read or filled: cold and warm are the same fact."""
+    INTEGRAL = "integral"
+    """Whole numbers."""
+    FRACTIONAL = "fractional"
+    """Numbers, decimals and durations (in seconds)."""
+    TIME = "time"
+    """Instants, as seconds since 1970 UTC; a local time without zone counts as UTC."""
+    BOOLEAN = "boolean"
+    """Two categories, ``false`` and ``true``."""
+    STRING = "string"
+    """Categories."""
+    TEXT = "text"
+    """Strings that are read, not looked up: as `STRING`, with lengths."""
+    VECTOR = "vector"
+    """Lists of numbers of one length, such as embeddings."""
+    UNKNOWN = "unknown"
+    """Nothing but missing values was seen when the spec was made."""
+
+    @property
+    def is_number(self) -> bool:
+        """True where the column's state is a `Numeric`."""
+        return self in (Kind.INTEGRAL, Kind.FRACTIONAL, Kind.TIME)
 
 
-DIGESTED = frozenset({Kind.PROGRAM, Kind.LIBRARY, Kind.CODE})
-"""Kinds whose facts carry digests: the same name with other bytes is something new."""
+@dataclass(frozen=True, slots=True)
+class ColumnSpec:
+    """How one column is added up."""
 
-
-class Fact(NamedTuple):
-    """One thing that a run did; a run does it or doesn't. A plain tuple, since there may be a hundred thousand."""
-
+    name: str
     kind: Kind
-    text: str
-    """Printable; places are symbols (`Places`)."""
+    centre: float = 0.0
+    """Finite. Numbers are binned and summed as their distance to it, so that 1e9 + small keeps its resolution."""
+    exponent: int = 0
+    """Most distances to the centre are below ``2**exponent`` and summed a fast way; others go a slower one."""
+    dimensions: int = 0
+    """Numbers in each vector."""
+    tracked: tuple[str, ...] = ()
+    """The baseline's frequent categories: counted one by one even where there are too many different ones."""
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """All that one run did, in words that two runs share."""
+class Custom:
+    """A statistic of the user's own."""
 
-    facts: frozenset[Fact]
-    numbers: Mapping[str, float]
-    """What it cost: see `facts.NUMBERS`."""
-    digests: Mapping[Fact, str] = field(default_factory=dict)
-    """SHA-256 (hex) for kinds in `DIGESTED`; absent where nobody could compute it."""
-    tried: frozenset[Fact] = frozenset()
-    """Those among the facts that came to nothing: refused by the sandbox, or nothing was there."""
-    examples: Mapping[Fact, str] = field(default_factory=dict)
-    """A real path for facts whose text is a pattern."""
-    hooked: bool = True
-    """Whether the audit hook spoke; without it a missing module says nothing."""
+    name: str
+    sql: str | None = None
+    """A SQL expression over the columns, computed per row to a number or a string: a column of its own, mergeable."""
+    function: str | None = None
+    """``module:name`` of a function from a polars frame to a series, one value per row. Run as the user's own code."""
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where a run's files lie: absolute paths, links resolved. The first of several is ``$IN``, the second ``$IN2``."""
+class Spec:
+    """The rules of a job. Two states merge only if their specs are equal."""
 
-    directory: str
-    """Where it ran: ``$CODE``."""
-    inputs: Sequence[str] = ()
-    """``$IN``."""
-    outputs: Sequence[str] = ()
-    """``$OUT``."""
-    installation: Sequence[str] = ()
-    """``$ENV``: the interpreter's and its packages' folders."""
-    temporary: str = ""
-    """``$TMPDIR``: private and gone after the run."""
-    home: str = ""
-    """``~``; empty for none."""
-    sensitive: Sequence[str] = ()
-    """Folders and files where secrets lie."""
-    own: frozenset[str] = frozenset()
-    """Files that are the run's own streams (a log that standard error goes to): said by who started it."""
-    digest: Callable[[str], str | None] = lambda path: None
-    """SHA-256 (hex) of a file that the run used; None where there is none."""
+    columns: tuple[ColumnSpec, ...]
+    """In the order of the table."""
+    seed: int = 0
+    """Of the categories' hashes, 64 bits. Secret seeds keep an attacker from choosing strings that hide in a bucket."""
+    exact: int = 65_536
+    """So many different strings of a column are counted one by one; beyond, in hash buckets."""
+    customs: tuple[Custom, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Numeric:
+    """State of a column of numbers; ``count``, ``missing``, ``nan``, both infinities and ``odd`` add up to the rows."""
+
+    count: int
+    """Finite numbers."""
+    missing: int
+    nan: int
+    positive_infinity: int
+    negative_infinity: int
+    odd: int
+    """Values that are no numbers: strings in a column that was numeric."""
+    mean: float
+    """Correctly rounded from exact sums; NaN where ``count`` is 0, as the next three."""
+    std: float
+    """Of the population (divided by ``count``)."""
+    minimum: float
+    maximum: float
+    lower: Floats
+    """Lower ends of the bins that hold something, ascending; shape (bins,)."""
+    upper: Floats
+    """Their upper ends. A bin is 2**-8 of its distance to the centre wide."""
+    counts: Integers
+    """Numbers in each bin; their sum is ``count``."""
+    distinct: int
+    """Estimate of how many different numbers there are."""
+    integral: int
+    """Of ``count``: whole numbers."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Categories:
+    """State of a column of strings or booleans."""
+
+    count: int
+    missing: int
+    odd: int
+    """Values that are no strings, as text in the counts."""
+    exact: bool
+    """True while all different values are counted one by one; else `hashes` are bucket numbers and tracked values."""
+    hashes: Words
+    """Hash of each value (or number of its bucket), ascending; shape (values,)."""
+    counts: Integers
+    """How often each occurs; their sum is ``count``."""
+    labels: Mapping[int, str]
+    """Text of a hash, for values that are frequent enough to be shown, or all if that was asked for."""
+    distinct: int
+    """How many different values there are: exact while ``exact``, else an estimate."""
+    integral: int
+    """Of ``count``: strings that read as whole numbers."""
+    fractional: int
+    """Of ``count``: strings that read as other numbers."""
+    lengths: Numeric | None = None
+    """Characters per value, for `Kind.TEXT`."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Vectors:
+    """State of a column of vectors."""
+
+    count: int
+    missing: int
+    odd: int
+    """Vectors of another length, or with numbers that are not finite."""
+    centroid: Floats
+    """Mean of each dimension; shape (dimensions,)."""
+    variances: Floats
+    """Of each dimension, of the population."""
+    norms: Numeric
+    """Euclidean lengths."""
+    features: Floats
+    """Means of random Fourier features about the spec's seed: the distance of two is a maximum mean discrepancy."""
+
+
+Column: TypeAlias = Numeric | Categories | Vectors
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """What is known of a table."""
+
+    spec: Spec
+    rows: int
+    columns: Mapping[str, Column]
+    """By name, in the spec's order, custom statistics last. A column that no row had counts as missing everywhere."""
+    extra: Mapping[str, Kind] = field(default_factory=dict)
+    """Columns that were there and not in the spec, with what they look like."""
+    absent: frozenset[str] = frozenset()
+    """Columns of the spec that no part had."""
+    digest: str = ""
+    """Hex SHA-256 of the serialised state: equal for equal rows, however they were partitioned."""
+
+
+def finite(value: float) -> float | None:
+    """``value``, or None where JSON has no number for it."""
+    return value if math.isfinite(value) else None

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from statistics import median
 
-from assay.collect.profile.interface import DIGESTED, Fact, Facts, Kind
-from assay.collect.profile.naming import crowd, place
+from assay.collect.behaviour.interface import DIGESTED, Fact, Facts, Kind
+from assay.collect.behaviour.naming import crowd, place
 from assay.errors import UsageError
 
 MAX_FACTS = 20_000

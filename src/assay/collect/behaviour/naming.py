@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 
-from assay.collect.profile.interface import Places
+from assay.collect.behaviour.interface import Places
 
 _VARYING = re.compile(
     r"(?P<uuid>[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12})"

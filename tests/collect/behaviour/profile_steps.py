@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.collect.profile.facts import facts
-from assay.collect.profile.interface import Facts, Places
+from assay.collect.behaviour.facts import facts
+from assay.collect.behaviour.interface import Facts, Places
 from assay.collect.step.digests import Digested, digest_files
 from assay.collect.trace.interface import Launch
 from assay.collect.trace.tracers import TRACERS

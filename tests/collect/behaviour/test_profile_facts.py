@@ -10,14 +10,14 @@ import pytest
 
 import assay
 from assay.alerts.finding import Severity
-from assay.collect.profile import sarif
-from assay.collect.profile.compare import compare
-from assay.collect.profile.facts import facts
-from assay.collect.profile.interface import Fact, Facts, Kind, Places
-from assay.collect.profile.model import Profile, learn
-from assay.collect.profile.naming import bytecode, crowd, pattern
-from assay.collect.profile.persisting import persistent
-from assay.collect.profile.weights import weight
+from assay.collect.behaviour import sarif
+from assay.collect.behaviour.compare import compare
+from assay.collect.behaviour.facts import facts
+from assay.collect.behaviour.interface import Fact, Facts, Kind, Places
+from assay.collect.behaviour.model import Profile, learn
+from assay.collect.behaviour.naming import bytecode, crowd, pattern
+from assay.collect.behaviour.persisting import persistent
+from assay.collect.behaviour.weights import weight
 from assay.collect.trace.interface import Contact, Decision, FileUse, Process, RareCall, Stat, Trace, Usage
 from assay.evidence import predicates
 

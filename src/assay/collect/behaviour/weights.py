@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.alerts.finding import Severity
-from assay.collect.profile.interface import Fact, Kind
-from assay.collect.profile.naming import SYSTEM, place
+from assay.collect.behaviour.interface import Fact, Kind
+from assay.collect.behaviour.naming import SYSTEM, place
 
 ALARM = Severity.MEDIUM
 """From here on people are told."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from assay.collect.profile.interface import Kind
-from assay.collect.profile.naming import Names, printable
+from assay.collect.behaviour.interface import Kind
+from assay.collect.behaviour.naming import Names, printable
 from assay.collect.trace.interface import Contact, Decision, Trace
 
 _EPHEMERAL = 32768

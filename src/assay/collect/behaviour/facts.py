@@ -13,10 +13,10 @@ import stat
 import sys
 from collections.abc import Iterator
 
-from assay.collect.profile.interface import DIGESTED, Fact, Facts, Kind, Places
-from assay.collect.profile.naming import SYSTEM, Names, bytecode, cache, crowd, pattern, place, printable
-from assay.collect.profile.persisting import persistent
-from assay.collect.profile.reaching import reached
+from assay.collect.behaviour.interface import DIGESTED, Fact, Facts, Kind, Places
+from assay.collect.behaviour.naming import SYSTEM, Names, bytecode, cache, crowd, pattern, place, printable
+from assay.collect.behaviour.persisting import persistent
+from assay.collect.behaviour.reaching import reached
 from assay.collect.trace.hooks import FOLDER
 from assay.collect.trace.interface import FileUse, Trace
 

@@ -11,15 +11,15 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from assay.collect.profile import document
-from assay.collect.profile.compare import alarms, compare
-from assay.collect.profile.facts import facts
-from assay.collect.profile.interface import Facts, Kind, Places
-from assay.collect.profile.model import Profile, learn
+from assay.collect.behaviour import document
+from assay.collect.behaviour.compare import alarms, compare
+from assay.collect.behaviour.facts import facts
+from assay.collect.behaviour.interface import Facts, Kind, Places
+from assay.collect.behaviour.model import Profile, learn
 from assay.collect.step import notebooks
 from assay.collect.trace.interface import Launch
 from assay.collect.trace.tracers import TRACERS
-from collect.profile.profile_steps import digest, installation
+from collect.behaviour.profile_steps import digest, installation
 
 LOKY_AND_FONTS = """
 import sys

@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from assay.alerts.finding import Finding, Severity
-from assay.collect.profile.interface import Fact, Facts, Kind
-from assay.collect.profile.model import Profile, centre, same_bytes
-from assay.collect.profile.naming import crowd, place
-from assay.collect.profile.weights import ALARM, SEVERE, Weight, weight
+from assay.collect.behaviour.interface import Fact, Facts, Kind
+from assay.collect.behaviour.model import Profile, centre, same_bytes
+from assay.collect.behaviour.naming import crowd, place
+from assay.collect.behaviour.weights import ALARM, SEVERE, Weight, weight
 
 SCAN = 20
 """More new folders than this outside the declared places are somebody looking around."""
@@ -166,7 +166,7 @@ def _missing(profile: Profile, facts: Facts) -> Iterator[Finding]:
 
 
 def _numbers(profile: Profile, facts: Facts) -> Iterator[Finding]:
-    from assay.collect.profile.facts import NUMBERS
+    from assay.collect.behaviour.facts import NUMBERS
 
     for name, value in sorted(facts.numbers.items()):
         values = profile.numbers.get(name, ())

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from assay.alerts.finding import Finding, Severity
-from assay.collect.profile import document
-from assay.collect.profile.compare import alarms, compare, severe
-from assay.collect.profile.interface import Kind
-from assay.collect.profile.model import Profile, learn
-from collect.profile.profile_steps import ATTACKS, Workplace
+from assay.collect.behaviour import document
+from assay.collect.behaviour.compare import alarms, compare, severe
+from assay.collect.behaviour.interface import Kind
+from assay.collect.behaviour.model import Profile, learn
+from collect.behaviour.profile_steps import ATTACKS, Workplace
 
 
 @pytest.fixture(scope="module")

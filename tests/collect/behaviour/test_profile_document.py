@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.collect.profile import document
-from assay.collect.profile.compare import compare
-from assay.collect.profile.interface import DIGESTED, Fact, Facts, Kind
-from assay.collect.profile.model import CROWD, MAX_FACTS, Known, Profile, as_facts, as_profile, learn
-from assay.collect.profile.naming import printable
+from assay.collect.behaviour import document
+from assay.collect.behaviour.compare import compare
+from assay.collect.behaviour.interface import DIGESTED, Fact, Facts, Kind
+from assay.collect.behaviour.model import CROWD, MAX_FACTS, Known, Profile, as_facts, as_profile, learn
+from assay.collect.behaviour.naming import printable
 from assay.errors import DocumentError, UsageError
 
 SHA = "ab" * 32

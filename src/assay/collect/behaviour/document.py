@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import msgspec
 
 from assay import strict_yaml
-from assay.collect.profile.interface import DIGESTED, Fact, Kind
-from assay.collect.profile.model import MAX_DIGESTS, MAX_FACTS, MAX_VALUES, Known, Profile
+from assay.collect.behaviour.interface import DIGESTED, Fact, Kind
+from assay.collect.behaviour.model import MAX_DIGESTS, MAX_FACTS, MAX_VALUES, Known, Profile
 from assay.errors import DocumentError
 
 MAX_BYTES = 8 << 20
