@@ -24,6 +24,8 @@ class Topic(StrEnum):
     MODEL_QUALITY = "model-quality"
     BIAS = "bias"
     EXPLAINABILITY = "explainability"
+    POISONING = "poisoning"
+    """Whether new data look as if somebody were feeding the model."""
 
 
 class Outcome(StrEnum):

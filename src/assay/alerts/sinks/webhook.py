@@ -49,79 +49,86 @@ class WebhookSink:
 
     def send(self, alert: Alert) -> None:
         """Post one alert; a status of 2xx is success."""
-        url = expand(self._settings.url)
-        parts = urlsplit_or_none(url)
-        if parts is None:
-            raise SinkError("the webhook's url is not an http or https URL, or has a user name in it")
-        scheme, host, port, path = parts
-        if scheme == "http" and not self._settings.insecure and not _is_this_machine(host):
-            raise SinkError(
-                "the webhook's url is plain http to another machine", hint="use https, or set 'insecure: true'"
-            )
-        body = cloud_event(alert)
+        post(self._settings, alert.id, cloud_event(alert))
+
+
+def post(settings: WebhookSettings, identifier: str, body: bytes) -> None:
+    """Post a CloudEvents document; a status of 2xx is success. A receiver knows a repetition by ``identifier``.
+
+    Raises `SinkError`, which never holds the address.
+    """
+    url = expand(settings.url)
+    parts = urlsplit_or_none(url)
+    if parts is None:
+        raise SinkError("the webhook's url is not an http or https URL, or has a user name in it")
+    scheme, host, port, path = parts
+    if scheme == "http" and not settings.insecure and not _is_this_machine(host):
+        raise SinkError("the webhook's url is plain http to another machine", hint="use https, or set 'insecure: true'")
+    try:
+        status = _post(scheme, host, port, path, body, _headers(settings, identifier, body))
+    except (OSError, http.client.HTTPException) as error:
+        raise SinkError(scrub(f"the webhook cannot be reached: {_reason(error)}", url)) from None
+    if 300 <= status < 400:
+        raise SinkError(f"the webhook answered {status}, a redirect, and none is followed")
+    if not 200 <= status < 300:
+        raise SinkError(f"the webhook answered {status}")
+
+
+def _headers(settings: WebhookSettings, identifier: str, body: bytes) -> dict[str, str]:
+    moment = int(time.time())
+    headers = {
+        "Content-Type": "application/cloudevents+json; charset=UTF-8",
+        "User-Agent": "assay",
+        "Connection": "close",
+        "webhook-id": identifier,
+        "webhook-timestamp": str(moment),
+    }
+    if (secret := _secret(settings)) is not None:
+        headers["webhook-signature"] = signature(secret, identifier, moment, body)
+    return headers
+
+
+def _secret(settings: WebhookSettings) -> bytes | None:
+    if settings.secret is not None:
+        text = expand(settings.secret)
+    elif settings.secret_file is not None:
         try:
-            status = self._post(scheme, host, port, path, body, self._headers(alert.id, body))
-        except (OSError, http.client.HTTPException) as error:
-            raise SinkError(scrub(f"the webhook cannot be reached: {_reason(error)}", url)) from None
-        if 300 <= status < 400:
-            raise SinkError(f"the webhook answered {status}, a redirect, and none is followed")
-        if not 200 <= status < 300:
-            raise SinkError(f"the webhook answered {status}")
+            text = read_file(settings.secret_file, 1 << 16).decode().strip()
+        except (UsageError, UnicodeDecodeError):
+            raise SinkError(f"the secret in {settings.secret_file} cannot be read") from None
+    else:
+        return None
+    if not text:
+        raise SinkError("the webhook's secret is empty")
+    if not text.startswith("whsec_"):
+        return text.encode()
+    try:
+        return base64.b64decode(text.removeprefix("whsec_"), validate=True)
+    except binascii.Error:
+        raise SinkError("the webhook's secret begins with 'whsec_' and is not base64 after it") from None
 
-    def _headers(self, identifier: str, body: bytes) -> dict[str, str]:
-        moment = int(time.time())
-        headers = {
-            "Content-Type": "application/cloudevents+json; charset=UTF-8",
-            "User-Agent": "assay",
-            "Connection": "close",
-            "webhook-id": identifier,
-            "webhook-timestamp": str(moment),
-        }
-        if (secret := self._secret()) is not None:
-            headers["webhook-signature"] = signature(secret, identifier, moment, body)
-        return headers
 
-    def _secret(self) -> bytes | None:
-        if self._settings.secret is not None:
-            text = expand(self._settings.secret)
-        elif self._settings.secret_file is not None:
-            try:
-                text = read_file(self._settings.secret_file, 1 << 16).decode().strip()
-            except (UsageError, UnicodeDecodeError):
-                raise SinkError(f"the secret in {self._settings.secret_file} cannot be read") from None
-        else:
-            return None
-        if not text:
-            raise SinkError("the webhook's secret is empty")
-        if not text.startswith("whsec_"):
-            return text.encode()
-        try:
-            return base64.b64decode(text.removeprefix("whsec_"), validate=True)
-        except binascii.Error:
-            raise SinkError("the webhook's secret begins with 'whsec_' and is not base64 after it") from None
+def _post(scheme: str, host: str, port: int | None, path: str, body: bytes, headers: dict[str, str]) -> int:
+    connection, late = _connection(scheme, host, port), threading.Event()
 
-    @staticmethod
-    def _post(scheme: str, host: str, port: int | None, path: str, body: bytes, headers: dict[str, str]) -> int:
-        connection, late = _connection(scheme, host, port), threading.Event()
+    def cut() -> None:
+        late.set()
+        # The main thread is in recv: only shutting the socket down wakes it.
+        with contextlib.suppress(OSError, AttributeError):
+            connection.sock.shutdown(socket.SHUT_RDWR)
 
-        def cut() -> None:
-            late.set()
-            # The main thread is in recv: only shutting the socket down wakes it.
-            with contextlib.suppress(OSError, AttributeError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
-
-        timer = threading.Timer(DEADLINE, cut)
-        timer.daemon = True
-        timer.start()
-        try:
-            connection.request("POST", path, body, headers)
-            status = connection.getresponse().status
-            if late.is_set():  # http.client takes an answer whose headers end early
-                raise TimeoutError
-            return status
-        finally:
-            timer.cancel()
-            connection.close()
+    timer = threading.Timer(DEADLINE, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        connection.request("POST", path, body, headers)
+        status = connection.getresponse().status
+        if late.is_set():  # http.client takes an answer whose headers end early
+            raise TimeoutError
+        return status
+    finally:
+        timer.cancel()
+        connection.close()
 
 
 def _connection(scheme: str, host: str, port: int | None) -> http.client.HTTPConnection:

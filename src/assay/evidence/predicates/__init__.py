@@ -40,6 +40,7 @@ KNOWN: dict[str, tuple[str, str]] = {
     "https://openvex.dev/ns": ("openvex", "Vex"),
     "https://openvex.dev/ns/v0.2.0": ("openvex", "Vex"),
     "https://model_signing/signature/v1.0": ("model_signature", "ModelSignature"),
+    "https://assay.dev/action/v0.1": ("action", "Action"),
     "https://assay.dev/evaluation/v0.1": ("generic", "Evaluation"),
     "https://assay.dev/generic/v0.1": ("generic", "Generic"),
     "https://assay.dev/monitoring/v0.1": ("monitoring", "Monitoring"),
@@ -51,6 +52,7 @@ KNOWN: dict[str, tuple[str, str]] = {
 """Predicate type to (module of this package, class)."""
 
 SHORT: dict[str, str] = {
+    "action": "https://assay.dev/action/v0.1",
     "custom": "https://assay.dev/generic/v0.1",
     "cyclonedx": "https://cyclonedx.org/bom",
     "evaluation": "https://assay.dev/evaluation/v0.1",

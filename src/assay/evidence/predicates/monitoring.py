@@ -78,13 +78,28 @@ class Violation(Predicate, frozen=True, kw_only=True):
         _finite(self.observed, "observed")
 
 
+class Metric(Predicate, frozen=True, kw_only=True):
+    """One number that was measured."""
+
+    name: Text
+    """As ``accuracy`` or ``feature_baseline_drift_age``."""
+    value: float
+    """Finite."""
+    dimensions: dict[str, str] | None = None
+    """What it is about, where that is a part: ``{"segment": "country=de"}``."""
+
+    def check(self) -> None:
+        """Numbers can be compared."""
+        _finite(self.value, "value")
+
+
 class Monitoring(Predicate, frozen=True, kw_only=True):
     """The predicate."""
 
-    kind: Literal["data-quality", "drift", "model-quality", "bias", "explainability", "endpoint"]
+    kind: Literal["data-quality", "drift", "model-quality", "bias", "explainability", "endpoint", "poisoning"]
     """What was monitored."""
-    status: Literal["ok", "violations", "alarm"]
-    """The outcome; ``alarm`` when an alarm went off or stands."""
+    status: Literal["ok", "violations", "alarm", "undecided"]
+    """The outcome; ``alarm`` when an alarm went off or stands, ``undecided`` when too little was seen."""
     period: Period
     """When."""
     monitor: Monitor
@@ -96,7 +111,13 @@ class Monitoring(Predicate, frozen=True, kw_only=True):
     violations: list[Violation] = field(default_factory=list)
     """Those that do not hold."""
     baseline: ResourceDescriptor | None = None
-    """What the period was held against."""
+    """What the period was held against; its digest is that of the baseline's profile."""
+    profile: ResourceDescriptor | None = None
+    """The period's own profile, by digest."""
+    metrics: list[Metric] = field(default_factory=list)
+    """Numbers that were measured."""
+    undecided: list[Constraint] = field(default_factory=list)
+    """Of `constraints`: those that could not be decided."""
 
     def check(self) -> None:
         """The status is no better than the violations, and something was looked at."""

@@ -22,7 +22,7 @@ class Monitoring(Arguments, frozen=True):
     """A monitoring run: of which kind, how recent, and which violations are tolerated. Never an alarm."""
 
     kind: Annotated[
-        Literal["data-quality", "drift", "model-quality", "bias", "explainability", "endpoint"],
+        Literal["data-quality", "drift", "model-quality", "bias", "explainability", "endpoint", "poisoning"],
         Meta(description="What was monitored."),
     ]
     max_age: Annotated[str, Meta(description="How long ago the period may have ended, as 1d.")] | None = None
