@@ -7,7 +7,8 @@ what was read, signs and stores, is measured where digests matter, with an empty
 
     python bench/run.py [--pairs 5] [--sets start,opens,files,calls,train,imports,compile] [--scratch DIR]
 
-Needs gcc, make and strace. Writes ``bench/results/run.json``; sets that are not measured again keep their figures.
+Needs gcc, make and strace; takes about seven minutes. After each set its rows, and those of ``start``, which all are
+measured against, replace the former ones in ``bench/results/run.json``; the other sets keep their figures.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -34,6 +36,9 @@ HELD = {"trace": "off", "auto": "auto", "strict": "strict"}
 WAYS = ("bare", *HELD, "strace filtered", "strace")
 WHOLE = ("assay run, first", "assay run, again")
 CLAIMED = ("trace", "auto", "strict")
+FEWER = {"strace": 2, "assay run, first": 3, "assay run, again": 3}
+"""Rounds of ways about which nothing is claimed, on steps that take long."""
+LONG = ("train", "imports", "compile")
 
 SETS = {
     "start": "a program that ends at once",
@@ -206,8 +211,8 @@ def hold(isolation: str, report: str, step: Step) -> None:
 
 def spent() -> float:
     """CPU seconds of this process and of those that it has waited for."""
-    times = os.times()
-    return times.user + times.system + times.children_user + times.children_system
+    both = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(used.ru_utime + used.ru_stime for used in both)
 
 
 def traced() -> str:
@@ -253,6 +258,8 @@ def measure(name: str, step: Step, pairs: int, folder: Path, env: dict[str, str]
     ways = (*WAYS, *(WHOLE if name in ("start", "train", "imports") else ()))
     for i in range(pairs + 1):
         for way in ways if i or name == "start" else ways[:1]:
+            if name in LONG and i > FEWER.get(way, pairs):
+                continue
             if step.output:
                 shutil.rmtree(step.output, ignore_errors=True)
                 os.mkdir(step.output)
@@ -279,12 +286,12 @@ def rows(name: str, kept: dict[str, list[dict[str, float]]], start: dict[str, fl
         elif way != "bare":
             beyond = [
                 each["cpu"] - start.get(way, 0.0) - (bare["cpu"] - start["bare"])
-                for each, bare in zip(took, kept["bare"], strict=True)
+                for each, bare in zip(took, kept["bare"], strict=False)
             ]
             if name in COUNTS:
                 values = [each / COUNTS[name] * 1e6 for each in beyond]
             else:
-                values = [each / bare["cpu"] * 100 for each, bare in zip(beyond, kept["bare"], strict=True)]
+                values = [each / bare["cpu"] * 100 for each, bare in zip(beyond, kept["bare"], strict=False)]
             row |= {"value": statistics.median(values), "least": min(values), "most": max(values)}
             row |= {"unit": "µs" if name in COUNTS else "%", "claim": CLAIMS[name] if way in CLAIMED else None}
         yield row
@@ -306,30 +313,35 @@ def main() -> None:
         return
     parser = argparse.ArgumentParser()
     parser.add_argument("--pairs", type=int, default=5)
-    parser.add_argument("--sets", default=",".join(SETS))
+    parser.add_argument("--sets", type=lambda text: text.split(","), default=list(SETS))
     parser.add_argument("--scratch", type=Path, help="folder for some MB of files, which are removed at the end")
     parsed = parser.parse_args()
+    if unknown := set(parsed.sets) - set(SETS):
+        parser.error(f"there is no set {', '.join(sorted(unknown))}: there are {', '.join(SETS)}")
     scratch = Path(tempfile.mkdtemp(prefix="assay-bench-", dir=parsed.scratch))
     homes = {f"XDG_{kind}_HOME": str(scratch / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA", "STATE")}
     env = {**os.environ, **homes, "HOME": str(scratch)}
     env.pop("PYTHONDONTWRITEBYTECODE", None)  # nobody's Python compiles itself anew at each start
-    names = [name for name in SETS if name == "start" or name in parsed.sets.split(",")]
-    made: list[dict[str, Any]] = []
     try:
         run([str(BIN / "assay"), "keys", "generate"], env)
         make(scratch)
         start: dict[str, float] = {}
-        for name in names:
-            found = list(rows(name, measure(name, steps(scratch)[name], parsed.pairs, scratch, env), start))
-            if name == "start":
-                start = {row["way"]: row["cpu"] for row in found}
-            made += found
-            for row in found:
-                print(line(row), flush=True)
+        for name in SETS:
+            if name == "start" or name in parsed.sets:
+                found = list(rows(name, measure(name, steps(scratch)[name], parsed.pairs, scratch, env), start))
+                if name == "start":
+                    start = {row["way"]: row["cpu"] for row in found}
+                for row in found:
+                    print(line(row), flush=True)
+                write(name, found, parsed.pairs)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def write(name: str, found: list[dict[str, Any]], pairs: int) -> None:
+    """Put the rows of a set in the place of its former ones."""
     old = json.loads(RESULTS.read_text())["rows"] if RESULTS.exists() else []
-    made += [row for row in old if row["set"] not in names]
+    made = [*found, *(row for row in old if row["set"] != name)]
     made.sort(key=lambda row: (list(SETS).index(row["set"]), [*WAYS, *WHOLE].index(row["way"])))
     strace = subprocess.run(["strace", "-V"], capture_output=True, text=True, check=True).stdout.split("\n")[0]
     document = {
@@ -337,7 +349,7 @@ def main() -> None:
         "kernel": os.uname().release.partition("-")[0],
         "cores": len(os.sched_getaffinity(0)),
         "python": sys.version.split()[0],
-        "pairs": parsed.pairs,
+        "pairs": pairs,
         "rows": made,
     }
     RESULTS.write_text(json.dumps(document, indent=1) + "\n")

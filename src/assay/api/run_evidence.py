@@ -13,15 +13,25 @@ from assay.config import Config
 from assay.errors import AssayError, UsageError
 
 if TYPE_CHECKING:
+    from assay.collect.step.comparing import Before
     from assay.collect.step.interface import Files
     from assay.collect.step.statements import Made
     from assay.collect.trace.interface import Trace
     from assay.evidence.signers.interface import Signer
+    from assay.evidence.trust.interface import Anchor
     from assay.guard.sandbox.interface import Wanted
 
 
 def examined(
-    step: Step, trace: Trace, wanted: Wanted, written: Sequence[str] | None, directory: str | None, config: Config
+    step: Step,
+    trace: Trace,
+    wanted: Wanted,
+    written: Sequence[str] | None,
+    before: Before | None,
+    directory: str | None,
+    config: Config,
+    *,
+    digest: bool = True,
 ) -> Files:
     """Everything that the step did to files; inputs with the verified evidence about them."""
     from assay.collect.step.files import Places, examine
@@ -34,24 +44,25 @@ def examined(
         wanted.installation,
         wanted.temporary,
     )
-    return examine(trace, places, written=written, attestations=_attestations(directory, config))
+    known = _attestations(directory, config)
+    return examine(trace, places, written=written, before=before, attestations=known, digest=digest)
 
 
 def _attestations(directory: str | None, config: Config) -> Callable[[str], Sequence[Mapping[str, str]]]:
     """How evidence about an input is found: in the store, by its contents, signed by somebody whom we would trust."""
-    from assay.api.anchors import TrustIn, anchors_of, named
-    from assay.evidence import documents, listing
-    from assay.evidence.witnesses import weak, witnesses
-
     if not os.path.isdir(store_path(directory, config)):
         return lambda contents: ()
-    try:
-        expected = [anchor for rule in config.trust for anchor in named(rule, config)] or anchors_of(TrustIn())
-    except AssayError:
-        return lambda contents: ()
+    trusted: list[Anchor] | None = None
 
     def find(contents: str) -> Sequence[Mapping[str, str]]:
-        found = []
+        from assay.evidence import documents, listing
+        from assay.evidence.witnesses import weak, witnesses
+
+        nonlocal trusted
+        expected = trusted = _expected(config) if trusted is None else trusted
+        found: list[Mapping[str, str]] = []
+        if not expected:
+            return found
         with open_store(directory, config=config) as store:
             for entry in store.find(digest=contents, limit=50):
                 for bundle in documents.read_documents(store.read(entry), entry.blob[:12])[:1]:
@@ -64,6 +75,16 @@ def _attestations(directory: str | None, config: Config) -> Callable[[str], Sequ
         return found
 
     return find
+
+
+def _expected(config: Config) -> list[Anchor]:
+    """Whom we would trust; nobody where that cannot be read."""
+    from assay.api.anchors import TrustIn, anchors_of, named
+
+    try:
+        return [anchor for rule in config.trust for anchor in named(rule, config)] or list(anchors_of(TrustIn()))
+    except AssayError:
+        return []
 
 
 def descriptions(files: Files, *, labels: Mapping[str, str], identify: bool) -> list[dict[str, Any]]:

@@ -7,9 +7,13 @@ import socket
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from assay.api.interrupting import Interrupting
 from assay.api.keeping import store_path
 from assay.api.run_evidence import builder, check_place, descriptions, examined, kept, printable, public, write_log
 from assay.api.signers import SignWith, signer
@@ -21,6 +25,7 @@ from assay.errors import UndecidedError
 if TYPE_CHECKING:
     from assay.api.profiling import Compared, Profiling
     from assay.collect.behaviour.model import Profile
+    from assay.collect.step.comparing import Before
     from assay.collect.step.interface import Files
     from assay.collect.step.statements import Made, Run
     from assay.collect.trace.interface import Trace
@@ -28,8 +33,7 @@ if TYPE_CHECKING:
     from assay.guard.sandbox.interface import Plan, Walls, Wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Ran:
+class Ran(Struct, frozen=True):
     """A step that ended, one way or the other."""
 
     step: str
@@ -82,9 +86,6 @@ def run(
     did not start: `UndecidedError` where something that was asked for cannot be had here. A step that fails does not
     raise.
     """
-    from assay.api.profiling import finish
-    from assay.collect.step import statements
-
     config = config if config is not None else load(None)
     # Who signs is settled first: nobody wants to hear after a day of training that the key is missing.
     secret, by = signer(signer_choice, config)
@@ -92,21 +93,27 @@ def run(
     check_place(directory, config, flow_log)
     invocation = str(uuid.uuid4())
     step, cells = notebook(step)
-    with private_folder() as temporary:
+    with private_folder() as temporary, Interrupting() as signals:
         environment = environment_of(step, temporary)
         wanted = wanted_by(step, temporary, environment, own_secrets(signer_choice, config))
         keep_apart(where, wanted, config)
-        usual, before = _usual(profile, step, {**config.labels, **(labels or {})}, wanted, config)
+        usual, known = _usual(profile, step, {**config.labels, **(labels or {})}, wanted, config)
         held = _held(profile, usual, wanted)
         plan = _planned(step, held)
+        before, plan = _before(held, plan)
         started(plan)
+        signals.take()
         with _walls(step, held, plan) as walls:
             trace = _traced(step, plan, held, walls, environment)
             written = walls.products()
             settled = walls.settle(True)
             _tell_refused(trace, walls)  # by the links that the step made, too: they are in their place now
-        files = examined(step, trace, wanted, written, directory, config)
+        look = partial(examined, step, trace, wanted, written, before, directory, config)
+        files, whole = signals.either(look, partial(look, digest=False))
+        trace = _with_unseen(trace if whole else replace(trace, interrupted=trace.interrupted or "interrupted"), files)
         files = replace(files, warnings=[*settled, *files.warnings])
+        from assay.collect.step import statements  # what comes after the step is loaded after it
+
         described = statements.Run(
             step.name or os.path.basename(step.command[0]),
             public(step.command),
@@ -120,18 +127,20 @@ def run(
             {"tier": str(plan.tier), "files": plan.files, "network": plan.network, "products": plan.products},
             tuple(plan.gaps),
             cells,
-            {**step.parameters, **_by_profile(profile, before)},
+            {**step.parameters, **_by_profile(profile, known)},
         )
-    said = descriptions(files, labels={**config.labels, **(labels or {})}, identify=identify)
-    made = statements.statements(trace, files, described, annotations=said)
-    compared = None
-    if profile is not None and usual is not None:
-        well = _succeeded(trace)
-        compared = finish(profile, usual, before, trace, files, wanted, secret, succeeded=well, config=config)
-        made.append(_compared(compared, described.step, trace, made[0].subjects))
-    entries, bundles = kept(made, secret, directory, config, {**config.labels, **(labels or {})}, files)
-    if flow_log is not None:
-        write_log(trace, invocation, flow_log)
+        said = descriptions(files, labels={**config.labels, **(labels or {})}, identify=identify)
+        made = statements.statements(trace, files, described, annotations=said)
+        compared = None
+        if profile is not None and usual is not None:
+            from assay.api.profiling import finish
+
+            well = _succeeded(trace)
+            compared = finish(profile, usual, known, trace, files, wanted, secret, succeeded=well, config=config)
+            made.append(_compared(compared, described.step, trace, made[0].subjects))
+        entries, bundles = kept(made, secret, directory, config, {**config.labels, **(labels or {})}, files)
+        if flow_log is not None:
+            write_log(trace, invocation, flow_log)
     code = trace.exit_code if trace.exit_code is not None else 128 + (trace.signal or 0)
     outcome = statements.outcome(trace)
     code = code or (130 if outcome == statements.INTERRUPTED else 0)
@@ -217,6 +226,36 @@ def _planned(step: Step, wanted: Wanted) -> Plan:
     return chosen
 
 
+_COMPARED = "compared"
+"""`Plan.products` where the outputs are looked at before and after the step."""
+
+
+def _before(wanted: Wanted, plan: Plan) -> tuple[Before | None, Plan]:
+    """What lies in the outputs, where no overlay will tell what was written; and the plan that says so."""
+    from assay.collect.step.comparing import MOST, look
+    from assay.collect.trace.interface import Gap
+    from assay.guard.sandbox.walls import OVERLAY
+
+    if plan.products == OVERLAY or not wanted.write:
+        return None, plan
+    found = look(wanted.write, without=set(_streams()))
+    if found is not None:
+        return found, replace(plan, products=_COMPARED)
+    message = f"the outputs hold more than {MOST:,} files: what was written is known from opens, not by comparing"
+    return None, replace(plan, gaps=(*plan.gaps, Gap("outputs-not-compared", message, ("files",))))
+
+
+def _with_unseen(trace: Trace, files: Files) -> Trace:
+    """The trace, which now says that there are products whose making it does not show."""
+    from assay.collect.trace.interface import Gap
+
+    if not files.unseen:
+        return trace
+    names = ", ".join(files.unseen[:3]) + (f" and {len(files.unseen) - 3:,} more" if len(files.unseen) > 3 else "")
+    message = f"{names} changed in the outputs during the run, and nobody saw the step open, rename or link it"
+    return replace(trace, gaps=(*trace.gaps, Gap("unseen-products", message, ("files",))))
+
+
 @contextmanager
 def _walls(step: Step, wanted: Wanted, plan: Plan) -> Iterator[Walls]:
     from assay.guard.sandbox.probe import probe
@@ -262,10 +301,7 @@ def _without_streams(trace: Trace) -> Trace:
     """The trace without our own standard streams: whoever redirected them opened those files, and not the step. Beyond
     that one use each they count as any other file.
     """
-    streams: list[bytes] = []
-    for number in range(3):
-        with suppress(OSError):
-            streams.append(os.fsencode(os.readlink(f"/proc/self/fd/{number}")))
+    streams = list(map(os.fsencode, _streams()))
     files = dict(trace.files)
     for path in set(streams) & files.keys():
         use = files[path]
@@ -273,3 +309,10 @@ def _without_streams(trace: Trace) -> Trace:
         if once and not (use.removed or use.appeared or use.executed):
             del files[path]
     return replace(trace, files=files)
+
+
+def _streams() -> Iterator[str]:
+    """The files behind our own standard streams."""
+    for number in range(3):
+        with suppress(OSError):
+            yield os.readlink(f"/proc/self/fd/{number}")

@@ -11,8 +11,10 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from assay.api.signers import SignWith
 from assay.config import Config, cache_home, config_home, default_key
@@ -23,8 +25,7 @@ if TYPE_CHECKING:
     from assay.guard.sandbox.interface import Wanted
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """What is to be run, and what it was declared to need."""
 
     command: Sequence[str]

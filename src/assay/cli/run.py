@@ -76,6 +76,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Run the step, say what happened on standard error, and end as the step did."""
+    import gc
+
+    gc.disable()  # loading code makes nothing but what stays; looking through it again and again is half of the start
     from assay.api.running import run as run_step
     from assay.config import load
 
@@ -91,6 +94,7 @@ def run(parsed: argparse.Namespace) -> int:
             profile=_profile(parsed),
             started=lambda plan: _start(plan, quiet=parsed.quiet or not parsed.verbose),
         )
+    gc.freeze()  # nor is there anything to find at the very end
     if parsed.json:
         printing.as_json(_document(made))
     elif not parsed.quiet:
@@ -142,12 +146,12 @@ def _step(parsed: argparse.Namespace) -> Step:
 
 
 def _profile(parsed: argparse.Namespace) -> Profiling | None:
-    from assay.api.profiling import Profiling
-
     if parsed.profile is None:
         if parsed.learn or parsed.enforce or parsed.profile_key:
             raise UsageError("--learn, --enforce and --profile-key need the profile", hint="--profile train.yaml")
         return None
+    from assay.api.profiling import Profiling
+
     return Profiling(parsed.profile, parsed.learn, parsed.enforce, tuple(parsed.profile_key))
 
 
@@ -182,6 +186,10 @@ def quantity(text: str | None, units: dict[str, int], flag: str) -> int | None:
 
 
 def _start(plan: Plan, *, quiet: bool) -> None:
+    import gc
+
+    gc.freeze()
+    gc.enable()  # from here on it is as long as the step is
     printing.note(
         f"assay: tier {plan.tier}: watched by {plan.trace}; files held by {plan.files}, network by {plan.network}",
         quiet=quiet,

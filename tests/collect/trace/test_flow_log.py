@@ -7,6 +7,7 @@ import json
 import re
 
 import pytest
+from msgspec import structs
 
 from assay.collect.trace.flow_log import json_lines, lines
 from assay.collect.trace.interface import Contact, Decision, Gap, Process, Trace, Usage
@@ -160,3 +161,11 @@ def test_json_lines_say_the_rest():
     assert connect["errno"] == 0 and "program" not in connect and connect["run"] == "run-1"
     assert connect["reason"] == "it is in the allow-list" and ipaddress.ip_address(connect["dstaddr"])
     assert json_lines(trace(), "run") == b""
+
+
+@pytest.mark.parametrize("rule", ["unix:name-service", "unix:none"])
+def test_what_was_never_let_through_is_not_accepted(rule):
+    absent = contact(family="unix", transport="unix", address="/run/nscd/socket", port=None, rule=rule, error=2)
+    (entry,) = map(json.loads, json_lines(trace(structs.replace(absent, decision=Decision.MEDIATED)), "r").splitlines())
+    assert (entry["action"], entry["errno"], entry["rule"]) == ("REJECT", 2, rule)
+    assert entry["reason"]

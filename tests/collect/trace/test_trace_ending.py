@@ -88,7 +88,8 @@ def test_our_interrupt_is_passed_on_and_the_trace_returned(engine, number, tmp_p
     import signal, sys, time
     def told(*_): open("told", "w"); sys.exit(3)
     signal.signal({int(number)}, told)
-    open("ready", "w"); time.sleep(100)
+    open("ready", "w")
+    while True: time.sleep(0.1)  # a signal just before a long sleep would be noticed after it
     """
     trace = watch(python(code), engine, directory=tmp_path)
     thread.join()

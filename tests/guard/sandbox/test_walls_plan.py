@@ -1,8 +1,7 @@
 """What is chosen, what is missing, and what is said of it."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from assay.collect.trace.tracers import TRACERS
 from assay.errors import UndecidedError, UsageError

@@ -10,8 +10,11 @@ import os
 import stat
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
+from msgspec import Struct
+from msgspec.structs import replace
+
+from assay.collect.step.comparing import Before, compare
 from assay.collect.step.digests import Digested, digest_files
 from assay.collect.step.interface import Aggregate, Files, Folder, Material, Origin, Product
 from assay.collect.trace.interface import FileUse, Stat, Trace
@@ -21,6 +24,8 @@ from assay.targets.registry import resolve
 
 AGGREGATE = 10_000
 """More materials than this beneath one folder become one entry with a list of its own."""
+
+NOT_DIGESTED = "nothing was digested, because the run was interrupted"
 
 _VIRTUAL = ("/proc/", "/sys/", "/dev/")
 _MEMORY = "/dev/shm/"  # noqa: S108 - files like any other
@@ -32,8 +37,7 @@ Lookup = Callable[[str], Sequence[Mapping[str, str]]]
 """From a contents digest (hex) to the verified evidence about it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(Struct, frozen=True):
     """Where a step's files lie. Absolute paths, links resolved."""
 
     step: str
@@ -74,22 +78,28 @@ def examine(
     places: Places,
     *,
     written: Sequence[str] | None = None,
+    before: Before | None = None,
     attestations: Lookup = lambda _: (),
     progress: Progress | None = None,
+    digest: bool = True,
 ) -> Files:
-    """Everything that the step did to files, digested. ``written`` are the paths that overlays over all outputs caught:
-    then they, and not the opens, say what was written.
+    """Everything that the step did to files, digested (or not, where there is no time: ``digest``). ``written`` are the
+    paths that overlays over all outputs caught: then they, and not the opens, say what was written. ``before`` is what
+    lay in the outputs before the step (`assay.collect.step.comparing.look`): then what lies there now says it.
     """
     sorted_out = _Sorted(trace, places, written)
+    unseen = sorted_out.compare(before, places) if before is not None else []
     fresh = [path for path in sorted_out.read if places.origin(path) in (Origin.INPUT, Origin.CODE, Origin.OUTPUT)]
     known = set(fresh)
-    digests = digest_files([*fresh, *sorted_out.written], progress=progress)
-    digests |= digest_files([path for path in sorted_out.read if path not in known], trusted=places.step)
+    digests: dict[str, Digested | str] = dict.fromkeys((*sorted_out.read, *sorted_out.written), NOT_DIGESTED)
+    if digest:
+        digests = digest_files([*fresh, *sorted_out.written], progress=progress)
+        digests |= digest_files([path for path in sorted_out.read if path not in known], trusted=places.step)
     materials = [_material(path, use, digests.get(path), places) for path, use in sorted_out.read.items()]
     materials += sorted_out.gone
     products = [_product(path, digests.get(path), places) for path in sorted_out.written]
-    inputs = [_folder(path, sorted_out.read, attestations) for path in places.inputs]
-    outputs = [_folder(path, sorted_out.written, lambda _: ()) for path in places.outputs]
+    inputs = [_folder(path, sorted_out.read, attestations) for path in places.inputs if digest]
+    outputs = [_folder(path, sorted_out.written, lambda _: ()) for path in places.outputs if digest]
     folders = (*inputs, *outputs)
     kept, aggregates = aggregate(materials, places)
     warnings = [f"{item.name}: {item.changed}" for item in materials if item.changed]
@@ -100,6 +110,7 @@ def examine(
         if isinstance(item, Folder) and item.used < item.files
     ]
     warnings += [f"{item.name}: {digests[item.path]}" for item in products if isinstance(digests.get(item.path), str)]
+    warnings = warnings if digest else [NOT_DIGESTED]
     return Files(
         kept,
         sorted(products, key=lambda item: item.path),
@@ -110,6 +121,7 @@ def examine(
         sorted_out.special,
         aggregates,
         warnings,
+        sorted(_name(path, Origin.OUTPUT, places) for path in unseen),
         {path: found.stat for path, found in digests.items() if isinstance(found, Digested)},
     )
 
@@ -123,6 +135,10 @@ class _Sorted:
         self.gone: list[Material] = []
         self.deleted: list[str] = []
         self.ephemeral = self.special = 0
+        self.touched: set[str] = set()
+        """What was seen being written, links resolved."""
+        self.arrived: set[str] = set()
+        """What was seen being put where it is by a rename or a link: a folder comes with all that is in it."""
         self.started = trace.started
         for path, use in trace.files.items():
             self._one(os.fsdecode(path), use, places, exact=written is not None)
@@ -140,6 +156,10 @@ class _Sorted:
             self.special += bool(tries)
             return
         real = os.path.realpath(path)
+        if use.written or use.changed:
+            self.touched.add(real)
+        if use.appeared:
+            self.arrived.add(real)
         now = _stat(real)
         turned = real != path and now is not None and _another(use.first, now)
         if use.denied >= tries + use.appeared + use.removed and use.denied and not turned:
@@ -159,6 +179,23 @@ class _Sorted:
         own = real == path or (not os.path.islink(path) and now.ctime >= self.started - _COARSE)
         if own and not exact and (use.written or use.appeared) and not _same(use.first, now):
             self.written.add(real)
+
+    def compare(self, before: Before, places: Places) -> list[str]:
+        """Let what lies in the outputs now, and not the opens, say what was written there; which of it nobody saw."""
+        found = compare(before)
+        self.written = {path for path in self.written if within(path, places.outputs) is None} | found.changed
+        self.deleted = list({*self.deleted, *map(_printable, found.gone)})
+        return [path for path in found.rewritten if not self._seen(path, places.outputs)]
+
+    def _seen(self, path: str, folders: Sequence[str]) -> bool:
+        """Whether the file, or a folder that it came in, was seen being put there."""
+        if path in self.touched:
+            return True
+        while path not in self.arrived:
+            if path in folders or path == "/":
+                return False
+            path = os.path.dirname(path)
+        return True
 
     def _absent(self, path: str, use: FileUse, places: Places) -> None:
         """What is not there any more, or never was."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import Struct, field
 
 from assay.collect.trace.interface import Stat
 
@@ -26,8 +27,7 @@ class Origin(StrEnum):
     """Anything else: what nobody declared."""
 
 
-@dataclass(frozen=True, slots=True)
-class Material:
+class Material(Struct, frozen=True):
     """A file that the step read, executed or mapped."""
 
     path: str
@@ -48,8 +48,7 @@ class Material:
     """Its digest was believed, because nothing about the file has changed since it was computed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Product:
+class Product(Struct, frozen=True):
     """A file that the step wrote and left."""
 
     path: str
@@ -62,8 +61,7 @@ class Product:
     """Hex; None when it could not be read."""
 
 
-@dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Struct, frozen=True):
     """A declared input or output as a whole."""
 
     path: str
@@ -81,8 +79,7 @@ class Folder:
     """Verified evidence about these contents: ``digest``, ``predicateType``, ``by``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Aggregate:
+class Aggregate(Struct, frozen=True):
     """Many materials beneath one folder, as one."""
 
     name: str
@@ -95,8 +92,7 @@ class Aggregate:
     """The list itself, one line a file; its SHA-256 is ``contents``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Files:
+class Files(Struct, frozen=True):
     """Everything that a step did to files."""
 
     materials: Sequence[Material]
@@ -111,5 +107,7 @@ class Files:
     """Devices, pipes, ``/proc`` and ``/sys``: read, but no material."""
     aggregates: Sequence[Aggregate] = ()
     warnings: Sequence[str] = ()
+    unseen: Sequence[str] = ()
+    """Names of products that no monitor saw the step open, rename or link: it, or somebody else, wrote them unseen."""
     stats: Mapping[str, Stat] = field(default_factory=dict)
     """By path of a material: the file that was digested."""

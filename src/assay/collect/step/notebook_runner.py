@@ -18,14 +18,19 @@ def main(notebook: str, executed: str) -> int:
     for name in ("JUPYTER_RUNTIME_DIR", "JUPYTER_DATA_DIR", "JUPYTER_CONFIG_DIR", "IPYTHONDIR"):
         os.environ.setdefault(name, os.path.join(private, name.lower()))
     import nbformat
-    from jupyter_client.manager import AsyncKernelManager
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
+    from traitlets.config import Config
 
     document = nbformat.read(notebook, as_version=4)  # type: ignore[no-untyped-call]
-    manager = AsyncKernelManager(kernel_name="python3", transport="ipc", ip=os.path.join(private, "socket"))
+    # A manager of the client's own is shut down by it; else the kernel would only find out that its parent is gone.
+    settings = Config({"KernelManager": {"transport": "ipc", "ip": os.path.join(private, "socket")}})
     client = NotebookClient(
-        document, km=manager, timeout=None, resources={"metadata": {"path": os.path.dirname(notebook)}}
+        document,
+        kernel_name="python3",
+        timeout=None,
+        resources={"metadata": {"path": os.path.dirname(notebook)}},
+        config=settings,
     )
     code = 0
     try:

@@ -11,9 +11,10 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec import Struct, field
 
 from assay.collect.step.interface import Aggregate, Files, Folder, Material, Product
 from assay.collect.trace.interface import Contact, Decision, Gap, Trace
@@ -43,8 +44,7 @@ MOST_CONTACTS = 10_000
 SUCCESS, FAILED, KILLED, INTERRUPTED = "success", "failed", "killed", "interrupted"
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
+class Run(Struct, frozen=True):
     """What the trace does not know about a run."""
 
     step: str
@@ -73,8 +73,7 @@ class Run:
     """Further external parameters."""
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(Struct, frozen=True):
     """One statement to be signed."""
 
     predicate_type: str

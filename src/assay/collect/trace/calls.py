@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from assay.collect.trace import kernel
-from assay.collect.trace.interface import Stat
+from assay.collect.trace.interface import FileUse, Stat
 from assay.collect.trace.links import Turned, led
 from assay.collect.trace.paths import absolute, link, plain
 from assay.collect.trace.processes import Known, Processes
@@ -33,7 +33,9 @@ class World:
     recording: Recording
     processes: Processes
     mediate: tuple[bytes, ...] = ()
-    """Folders and files whose read opens the monitor does itself, links resolved."""
+    """Folders and files whose read opens the monitor does itself, links resolved, each with a slash at its end."""
+    as_us: bool = False
+    """Each process of the step may open all that we may."""
     monitor: int = field(default_factory=os.getpid)
     real: dict[bytes, bytes] = field(default_factory=dict)
     """What directories with ``..`` in them were resolved to."""
@@ -42,6 +44,10 @@ class World:
     moved: bool = False
     """Some process of the step may have a root or mounts of its own by now."""
     turned: Turned = field(default_factory=Turned)
+    reads: dict[bytes, FileUse] = field(default_factory=dict)
+    """Files, by the name under which a plain open for reading finds nothing new to say about them."""
+    lists: dict[bytes, FileUse] = field(default_factory=dict)
+    """The same for opens of directories."""
 
     def turn(self, path: bytes) -> None:
         """From now on this means something else, and so may working directories."""
@@ -51,13 +57,19 @@ class World:
             )
         for known in self.processes.threads.values():
             known.directory = None
+        self.reads.clear()
+        self.lists.clear()
 
     def look(self, path: bytes, thread: int, *, follow: bool = True) -> Stat | None:
         """Which bytes an absolute path of a thread's means now; None when there is nothing."""
         try:
-            if self.root is None and not self.moved:
+            if self.moved:
+                descriptor = self.reach(path, thread, 0 if follow else os.O_NOFOLLOW)
+            elif self.root is None:
                 return stat_of(os.stat(path, follow_symlinks=follow))
-            descriptor = self.reach(path, thread, 0 if follow else os.O_NOFOLLOW)
+            else:
+                flags = os.O_PATH if follow else os.O_PATH | os.O_NOFOLLOW
+                descriptor = kernel.open_how(self.root, path, flags, resolve=kernel.RESOLVE_IN_ROOT)
             try:
                 return stat_of(os.fstat(descriptor))
             finally:

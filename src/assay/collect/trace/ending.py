@@ -11,7 +11,7 @@ import os
 import resource
 import signal
 import threading
-from time import monotonic, time_ns
+from time import monotonic, sleep, time_ns
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,8 @@ _GRACE = 10.0
 _ROUND = 0.2
 _LONGEST = 1 << 30
 """Milliseconds: what poll(2) takes is an ``int``."""
+_LAST_MOMENT = 2.0
+"""Seconds that the last processes have to be dead after they have let go of their filter."""
 
 
 class Ending:
@@ -53,6 +55,8 @@ class Ending:
         self._why: str | None = None
         self._status: int | None = None
         self._killing = False
+        self._debugged = False
+        self._used_before = resource.getrusage(resource.RUSAGE_CHILDREN)
         self._others: set[int] = set()
         self._was_subreaper = True
         self._was_dumpable = 1
@@ -146,9 +150,12 @@ class Ending:
             self._account.reap(pid)
 
     def buried(self, pid: int, status: int, used: resource.struct_rusage) -> None:
-        """A process of the step is over, and somebody has waited for it already."""
+        """A process of the step is over, and a debugger has waited for it. Whether its parent waits for it too, and
+        counts it then, nobody can tell by now: the kernel's own sum over what was ours to bury is right.
+        """
+        self._account.memory = max(self._account.memory, used.ru_maxrss * 1024)
+        self._debugged = True
         if pid == self._pid:
-            self._account.add(used)  # with what it waited for itself: adding its children again would count them twice
             self._status = status
             self._leave()
 
@@ -186,11 +193,18 @@ class Ending:
         return found
 
     def finish(self) -> None:
-        """All of it has ended: the last accounts."""
+        """All of it has ended: the last accounts. A process lets go of its filter a moment before it can be buried, and
+        what nobody has buried has cost nothing.
+        """
         if self._status is None:
             self.command_ended()
-        for pid in self._step():
-            self._account.reap(pid)
+        until = monotonic() + _LAST_MOMENT
+        while [pid for pid in self._step() if self._account.reap(pid) is None] and monotonic() < until:
+            sleep(0.002)
+        if self._debugged:
+            used = resource.getrusage(resource.RUSAGE_CHILDREN)
+            self._account.user = used.ru_utime - self._used_before.ru_utime
+            self._account.system = used.ru_stime - self._used_before.ru_stime
 
     def trace(self, mechanism: str, began: int, monitor: Monitor) -> Trace:
         """What was seen, for good."""

@@ -26,12 +26,18 @@ _REASONS = {
     "rebinding": "a name must not lead into a private network or to this machine",
     "proxy:malformed": "the proxy could not read it in one way only",
     "fast-open": "it connects without being judged",
+    "net:polled-before": "it was polled before it was connected, and here nobody can poll the socket in its place",
+    "no-mediation": "a debugger can hand no socket to the step",
     "dns": "asked of the monitor, which answers only names of the allow-list",
     "unix:outside": "it lies in no output of the step",
     "unix:name-service": "names and users are looked up without other programs",
+    "unix:none": "nothing is there that could be connected to",
     "unix:abstract": "only names that the step listens under may be connected to",
 }
 """By rule, in words."""
+
+_NOWHERE = ("unix:name-service", "unix:none")
+"""Rules by which the monitor answered that nothing is there: no attempt to get out, but nothing was let through."""
 
 
 def lines(trace: Trace, run: str) -> bytes:
@@ -70,7 +76,7 @@ def _line(item: Contact, interface: str) -> str:
         _or_dash(_bytes(item)),
         str(item.time // 10**9),
         str((item.finished or item.time) // 10**9),
-        "REJECT" if item.decision is Decision.DENIED else "ACCEPT",
+        _action(item),
         "OK",
     )
     return " ".join(fields)
@@ -95,7 +101,7 @@ def _entries(trace: Trace, run: str, digests: Mapping[str, str]) -> Iterator[dic
             "host": item.host,
             "bytes-sent": item.sent,
             "bytes-received": item.received,
-            "action": "REJECT" if item.decision is Decision.DENIED else "ACCEPT",
+            "action": _action(item),
             "rule": item.rule or None,
             "reason": _reason(item),
             "errno": item.error,
@@ -104,6 +110,10 @@ def _entries(trace: Trace, run: str, digests: Mapping[str, str]) -> Iterator[dic
             "program-sha256": digests.get(program) if program else None,
         }
         yield {name: value for name, value in entry.items() if value is not None}
+
+
+def _action(item: Contact) -> str:
+    return "REJECT" if item.decision is Decision.DENIED or item.rule in _NOWHERE else "ACCEPT"
 
 
 def _is_flow(item: Contact) -> bool:

@@ -15,8 +15,10 @@ from collections.abc import Mapping
 from time import monotonic, time_ns
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
 from assay.collect.trace.hooks import Heard, environment
-from assay.collect.trace.interface import Arbiter, Contact, Decision, Launch, Process, Trace, Usage
+from assay.collect.trace.interface import Arbiter, Contact, Decision, FileUse, Launch, Process, Trace, Usage
 from assay.collect.trace.recording import Recording, opened, stat_of
 from assay.errors import UndecidedError, UsageError
 
@@ -139,17 +141,20 @@ def _hear(line: bytes, recording: Recording, heard: Heard) -> None:
     if not isinstance(told, dict):
         return
     recording.events += 1
-    for word in told.pop("open", ()) if isinstance(told.get("open"), list) else ():
-        flags, _, path = str(word).partition(" ")
+    for word in _words(told, "open"):
+        flags, _, path = word.partition(" ")
         if flags.isdigit() and path:
-            raw = os.path.abspath(os.fsencode(path))
-            try:
-                first = stat_of(os.stat(raw))
-            except (OSError, ValueError):
-                first = None
-            opened(recording.file(raw, 0, first), int(flags))
-    for word in told.pop("socket.connect", ()) if isinstance(told.get("socket.connect"), list) else ():
-        address, _, port = str(word).rpartition(" ")
+            _opened(_file(recording, path), int(flags))
+    for word in _words(told, "os.rename"):
+        source, _, target = word.partition("\0")
+        _file(recording, source).removed += 1
+        use = _file(recording, target)
+        use.appeared += 1
+        use.first = None
+    for word in _words(told, "os.remove"):
+        _file(recording, word).removed += 1
+    for word in _words(told, "socket.connect"):
+        address, _, port = word.rpartition(" ")
         family = "inet6" if ":" in address else "inet" if port.isdigit() else "unix"
         recording.contact(
             Contact(
@@ -166,3 +171,28 @@ def _hear(line: bytes, recording: Recording, heard: Heard) -> None:
             )
         )
     heard.add(json.dumps(told).encode())
+
+
+def _words(told: dict[str, object], event: str) -> list[str]:
+    """What was said of one event, taken out."""
+    words = told.pop(event, ())
+    return [word for word in words if isinstance(word, str)] if isinstance(words, list) else []
+
+
+def _file(recording: Recording, path: str) -> FileUse:
+    """A path's entry. All of it is told when the step has ended, so what was there before it is not known."""
+    raw = os.path.abspath(os.fsencode(path))
+    try:
+        now = stat_of(os.stat(raw))
+    except (OSError, ValueError):
+        now = None
+    return recording.file(raw, 0, now)
+
+
+def _opened(use: FileUse, flags: int) -> None:
+    """Count an open. What was written may be any other file than the one before: no product may pass for unchanged."""
+    if flags & os.O_TRUNC or flags & os.O_EXCL:
+        use.first = None
+    elif flags & os.O_ACCMODE != os.O_RDONLY and use.first is not None:
+        use.first = replace(use.first, ctime=0)
+    opened(use, flags)

@@ -8,9 +8,10 @@ what a monitor decided itself (`Decision.DENIED`, `Decision.MEDIATED`) has an ou
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
+
+from msgspec import Struct, field
 
 
 class Decision(StrEnum):
@@ -24,8 +25,7 @@ class Decision(StrEnum):
     """Refused, and the kernel would have refused it too had the monitor been tricked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Gap:
+class Gap(Struct, frozen=True):
     """A way in which the step may have done something that the trace does not show, or the sandbox does not stop."""
 
     name: str
@@ -36,8 +36,7 @@ class Gap:
     """What it leaves open; ``network`` is what the policy's ``isolated`` asks for."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stat:
+class Stat(Struct, frozen=True):
     """Which bytes a path meant at one moment: two equal ones are the same unchanged file."""
 
     device: int
@@ -50,8 +49,7 @@ class Stat:
     """``st_mode``: kind and permissions."""
 
 
-@dataclass(slots=True)
-class FileUse:
+class FileUse(Struct):
     """What a step did with one path, all its processes together."""
 
     path: bytes
@@ -87,8 +85,7 @@ class FileUse:
     """Indices into `Trace.processes`: who asked for it."""
 
 
-@dataclass(slots=True)
-class Process:
+class Process(Struct):
     """One program that ran: a new one for each ``execve`` that succeeded, and for each fork that asked for something
     before it (or never came to one).
     """
@@ -105,8 +102,7 @@ class Process:
     """The program's file when it was started."""
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(Struct, frozen=True):
     """An attempt to reach something over a socket."""
 
     time: int
@@ -137,8 +133,7 @@ class Contact:
     source_port: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RareCall:
+class RareCall(Struct, frozen=True):
     """A system call that ordinary steps do not make: ``ptrace``, ``io_uring_setup``, ``mount``, ``bpf``, …"""
 
     time: int
@@ -150,8 +145,7 @@ class RareCall:
     rule: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True):
     """What a step cost, all its processes together."""
 
     wall: float
@@ -170,8 +164,7 @@ class Usage:
     """Peak bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Struct, frozen=True):
     """All that was seen."""
 
     mechanism: str
@@ -198,8 +191,7 @@ class Trace:
     """Why it was ended from outside (``interrupted``, ``time limit``, …)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Launch:
+class Launch(Struct, frozen=True):
     """What to start."""
 
     command: Sequence[str]
@@ -222,8 +214,7 @@ class Launch:
     """Whether Python programs of the step are asked to tell their audit events."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A system call that waits for an answer."""
 
     id: int
@@ -241,8 +232,7 @@ class Request:
     """Whether the caller still waits: to be asked after reading its memory or ``/proc``, before acting on it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Struct, frozen=True):
     """What to tell the kernel. One of the first three, or none of them to let the call go on."""
 
     error: int | None = None
@@ -262,8 +252,7 @@ class Answer:
     """The arbiter answers by itself, later, through `Arbiter.pending`: for what would block."""
 
 
-@dataclass(frozen=True, slots=True)
-class Watch:
+class Watch(Struct, frozen=True):
     """Calls that an arbiter wants to decide. All conditions must hold; several watches of one call are alternatives."""
 
     call: str

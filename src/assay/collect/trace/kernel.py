@@ -8,9 +8,11 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import struct
 from collections.abc import Sequence
 from fcntl import ioctl
 from functools import cache
+from itertools import chain
 
 from assay.collect.trace.syscalls import machine
 
@@ -35,6 +37,7 @@ _SYNC_WAKE_UP = 1
 
 # linux/openat2.h
 RESOLVE_NO_MAGICLINKS = 0x02
+RESOLVE_NO_SYMLINKS = 0x04
 RESOLVE_IN_ROOT = 0x10
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -114,7 +117,7 @@ def set_sync_wake_up(listener: int) -> bool:
 def still_waiting(listener: int, cookie: bytes) -> bool:
     """Whether the notification with this 8-byte id is still unanswered and its caller alive."""
     try:
-        ioctl(listener, _ID_VALID, cookie)
+        ioctl(listener, _ID_VALID, bytearray(cookie))
     except OSError:
         return False
     return True
@@ -125,10 +128,20 @@ def is_thread_of(process: int, thread: int) -> bool:
     return _libc.tgkill(process, thread, 0) == 0 or ctypes.get_errno() == errno.EPERM
 
 
+_how = _OpenHow()
+_how_reference = ctypes.byref(_how)
+_how_size = ctypes.c_size_t(ctypes.sizeof(_how))
+
+
 def open_how(directory: int, path: bytes, flags: int, *, resolve: int = 0, mode: int = 0) -> int:
-    """``openat2``: a descriptor of ours."""
-    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
-    return call("openat2", directory, ctypes.c_char_p(path), ctypes.byref(how), ctypes.sizeof(how))
+    """``openat2``: a descriptor of ours. What is passed lies in one place: only the monitor's thread may call this."""
+    _how.flags = flags | os.O_CLOEXEC
+    _how.mode = mode
+    _how.resolve = resolve
+    descriptor: int = _syscall(_number("openat2"), directory, path, _how_reference, _how_size)
+    if descriptor == -1:
+        raise _failure("openat2")
+    return descriptor
 
 
 def share_descriptors() -> int:
@@ -168,9 +181,9 @@ def read_texts(thread: int, addresses: Sequence[int]) -> list[bytes | None]:
     """What `read_text` would say of each, in one call; all None when one of them cannot be read. At most 256."""
     # None of them goes over the end of a page, so that each can be read to its end or not at all.
     lengths = [min(256, 4096 - address % 4096) for address in addresses]
-    spans = (_Span * len(addresses))(*(_Span(*pair) for pair in zip(addresses, lengths, strict=True)))
+    spans = struct.pack(f"={2 * len(addresses)}Q", *chain.from_iterable(zip(addresses, lengths, strict=True)))
     _local.length = sum(lengths)
-    count = _readv(thread, _local_reference, _one, ctypes.byref(spans), ctypes.c_ulong(len(addresses)), _zero)
+    count = _readv(thread, _local_reference, _one, spans, ctypes.c_ulong(len(addresses)), _zero)
     if count != _local.length:
         return [None] * len(addresses)
     data = ctypes.string_at(_buffer, count)

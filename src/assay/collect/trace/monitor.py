@@ -15,7 +15,8 @@ from assay.collect.trace import file_calls, hooks, kernel, rare_calls, socket_ca
 from assay.collect.trace.calls import Call, GoneError, World
 from assay.collect.trace.filters import Condition
 from assay.collect.trace.interface import Answer, Arbiter, Decision, Launch, RareCall, Request
-from assay.collect.trace.processes import Pending, Processes, stack_of
+from assay.collect.trace.mediating import may_as_we
+from assay.collect.trace.processes import Pending, Processes
 from assay.collect.trace.recording import RACING, Recording, opened
 from assay.collect.trace.syscalls import UNKNOWN_FROM, WIDE, Machine
 
@@ -23,6 +24,9 @@ GO = Answer()
 _REFUSE = Answer(error=errno.EPERM)
 _UNKNOWN = Answer(error=errno.ENOSYS)
 _LONGEST, _MOST_ARGUMENTS = 4096, 256
+_BECOMES_ANOTHER = {"setuid": 1, "setreuid": 2, "setresuid": 3, "setfsuid": 1, "capset": 0}
+"""After these a step of root's may be allowed less than we are: call → how many users it names, as 32-bit numbers."""
+_NOBODY_ELSE = (0, 0xFFFFFFFF)
 
 
 class Monitor:
@@ -41,7 +45,7 @@ class Monitor:
         self.machine = machine
         self.recording = Recording()
         self.processes = Processes(self.recording, watch, unwatch)
-        self.world = World(self.recording, self.processes, tuple(os.path.realpath(path) for path in launch.mediate))
+        self.world = World(self.recording, self.processes, _folders(launch.mediate))
         self.hooks = hooks.Heard()
         self.recording.gaps[RACING.name] = RACING
         self._blocked = dict(arbiter.blocked) if arbiter else {}
@@ -50,12 +54,16 @@ class Monitor:
             self._asked.setdefault(watched.call, []).append(watched.conditions)
         self._rare = rare_calls.watched(self.world.monitor, os.getpgrp())
         self._started = False
+        self._may_become_another = os.geteuid() == 0 and bool(launch.mediate)
 
     def watches(self) -> dict[str, list[Sequence[Condition]]]:
         """All calls that have to come here."""
         watches: dict[str, list[Sequence[Condition]]] = {}
         for name in (*file_calls.WATCHED, "execve", "execveat"):
             watches.setdefault(name, []).append(())
+        if self._may_become_another:
+            for name in _BECOMES_ANOTHER:
+                watches.setdefault(name, []).append(())
         for family in (socket_calls.WATCHED, self._rare, self._asked):
             for name, alternatives in family.items():
                 watches.setdefault(name, []).extend(alternatives)
@@ -103,6 +111,9 @@ class Monitor:
     def _answer(self, call: Call) -> Answer:
         if not self._started:
             return self._start(call)
+        if (count := _BECOMES_ANOTHER.get(call.name)) is not None:
+            users = [argument & 0xFFFFFFFF for argument in call.arguments[:count]]
+            self.world.as_us &= bool(users) and all(user in _NOBODY_ELSE for user in users)
         error = self._blocked.get(call.name)
         if error is None and call.name in self._asked and self._matches(call):
             answer = self._ask(call)
@@ -171,6 +182,7 @@ class Monitor:
         """The first call of all is the launcher's ``execve`` of the command."""
         self._started = True
         self._find_root(call.thread)
+        self.world.as_us = may_as_we(call.thread)
         self._execute(call, denied=False)
         for number, flags in ((0, os.O_RDONLY), (1, os.O_WRONLY), (2, os.O_WRONLY)):
             path = call.absolute(number, b"")
@@ -196,7 +208,8 @@ class Monitor:
         written = call.text(arguments[at])
         path = call.absolute(-100 if at == 0 else call.number(0), written)
         first = call.look(path)
-        argv = self._strings(call, arguments[at + 1])
+        runs = not denied and first is not None and first.mode & 0o111 and first.mode & 0o170000 == 0o100000
+        argv = self._strings(call, arguments[at + 1]) if runs else ()
         if not call.alive():
             raise GoneError
         if not path:
@@ -204,11 +217,11 @@ class Monitor:
                 "unknown-paths", "some paths could not be read, so what they mean is not listed", "programs"
             )
             return
-        if denied or first is None or not first.mode & 0o111 or first.mode & 0o170000 != 0o100000:
+        if not runs:
             use = self.recording.file(path, self.processes.asker(call.known), first)
             use.denied += denied
             return
-        pending = Pending(call.thread, path, argv, time_ns(), first, stack_of(call.known.pid))
+        pending = Pending(call.thread, path, argv, time_ns(), first)
         self.recording.file(path, self.processes.asker(call.known), first).executed += 1
         self.processes.executes(call.known, pending)
 
@@ -242,6 +255,10 @@ class Monitor:
         if self.world.root is not None:
             os.close(self.world.root)
             self.world.root = None
+
+
+def _folders(paths: Sequence[bytes]) -> tuple[bytes, ...]:
+    return tuple(os.path.realpath(path).rstrip(b"/") + b"/" for path in paths)
 
 
 def _true(call: Call, condition: Condition) -> bool:

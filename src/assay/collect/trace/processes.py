@@ -17,7 +17,7 @@ from assay.collect.trace.interface import Process, Stat
 from assay.collect.trace.paths import link
 from assay.collect.trace.recording import Recording
 
-_MANY = 16
+_MANY = 8
 
 
 @dataclass(slots=True)
@@ -31,10 +31,6 @@ class Pending:
     arguments: tuple[bytes, ...]
     started: int
     first: Stat | None
-    stack: bytes
-    """Where the caller's stack began: each ``execve`` that succeeds puts it somewhere else (address space layout
-    randomisation).
-    """
 
 
 @dataclass(slots=True)
@@ -48,6 +44,10 @@ class Known:
     """Index of the program that started it."""
     index: int | None = None
     """Its program in the trace."""
+    stack: bytes = b""
+    """Where its stack begins: each ``execve`` that succeeds puts it somewhere else (address space layout
+    randomisation). Empty when that has to be asked for again.
+    """
     pending: list[Pending] = field(default_factory=list)
     """What its threads asked to become."""
     memory: int | None = None
@@ -84,24 +84,30 @@ class Processes:
             known.threads.discard(thread)
             del self.threads[thread]
         try:
-            status = _status(thread)
+            handle = os.pidfd_open(thread)  # only a process's first thread has one
+        except OSError:
+            return self._of_other_thread(thread)
+        return self._new(thread, handle)
+
+    def _of_other_thread(self, thread: int) -> Known | None:
+        try:
+            pid = _process_of(thread)
         except (OSError, ValueError):
             return None
-        pid, parent = status
         known = self.threads.get(pid)
         if known is None:
-            known = self._new(pid, parent)
+            try:
+                handle = os.pidfd_open(pid)
+            except OSError:
+                handle = None
+            known = self._new(pid, handle)
         known.threads.add(thread)
         self.threads[thread] = known
         return known
 
-    def _new(self, pid: int, parent: int) -> Known:
-        handle: int | None
-        try:
-            handle = os.pidfd_open(pid)
-        except OSError:
-            handle = None
-        known = Known(pid, handle, self._above(parent), threads={pid})
+    def _new(self, pid: int, handle: int | None) -> Known:
+        parent, stack = _parent_and_stack(pid)
+        known = Known(pid, handle, self._above(parent), stack=stack, threads={pid})
         self.threads[pid] = known
         if handle is not None:
             self.handles[handle] = known
@@ -111,6 +117,8 @@ class Processes:
     def executes(self, known: Known, pending: Pending) -> None:
         """It asks to become another program; `settle` finds out whether it did."""
         self.forget(known)
+        if not known.stack:
+            _, known.stack = _parent_and_stack(known.pid)
         known.pending.append(pending)
 
     def remember(self, known: Known) -> None:
@@ -134,10 +142,7 @@ class Processes:
                 return self.index(above)
             if parent in (0, 1, self._monitor):
                 break
-            try:
-                _, parent = _status(parent)
-            except (OSError, ValueError):
-                break
+            parent, _ = _parent_and_stack(parent)
         return None
 
     def index(self, known: Known) -> int:
@@ -176,6 +181,8 @@ class Processes:
             # Otherwise this thread would run another program by now.
             known.pending = [pending for pending in known.pending if pending.thread != thread]
             return
+        if thread is None:
+            known.stack = b""
         pending = known.pending[-1]
         if len(known.pending) > 1:
             running = _program(known.pid)
@@ -190,7 +197,9 @@ class Processes:
 
     def _unchanged(self, known: Known) -> bool:
         """Whether the process is still the program that asked."""
-        if stack_of(known.pid) != known.pending[-1].stack:
+        _, stack = _parent_and_stack(known.pid)
+        if stack != known.stack:
+            known.stack = stack
             return False
         # The same place: it failed, or nothing is randomised here.
         running = _program(known.pid)
@@ -244,21 +253,27 @@ def _program(pid: int) -> tuple[int, int] | None:
     return running.st_dev, running.st_ino
 
 
-def stack_of(pid: int) -> bytes:
-    """Where a process's stack begins, as text (field 28 of ``/proc/PID/stat``); empty when it is gone."""
+def _parent_and_stack(pid: int) -> tuple[int, bytes]:
+    """Its parent, and where its stack begins, as text (fields 4 and 28 of ``/proc/PID/stat``, proc_pid_stat(5)); zero
+    and empty when it is gone.
+    """
     try:
-        with open(f"/proc/{pid}/stat", "rb", 0) as file:
-            text = file.read(1024)
+        file = os.open(b"/proc/%d/stat" % pid, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
-        return b""
-    return text[text.rindex(b")") :].split(None, 26)[25]
+        return 0, b""
+    try:
+        text = os.read(file, 1024)
+    except OSError:
+        return 0, b""
+    finally:
+        os.close(file)
+    fields = text[text.rindex(b")") :].split(None, 26)
+    return int(fields[2]), fields[25]
 
 
-def _status(thread: int) -> tuple[int, int]:
-    """(process, parent) of a thread, from ``/proc/TID/status`` (proc_pid_status(5))."""
+def _process_of(thread: int) -> int:
+    """Which process a thread belongs to, from ``/proc/TID/status`` (proc_pid_status(5)). Raises `OSError`."""
     with open(f"/proc/{thread}/status", "rb", 0) as file:
         text = file.read(1024)
     start = text.index(b"\nTgid:\t") + 7
-    process = int(text[start : text.index(b"\n", start)])
-    start = text.index(b"\nPPid:\t") + 7
-    return process, int(text[start : text.index(b"\n", start)])
+    return int(text[start : text.index(b"\n", start)])

@@ -1,7 +1,7 @@
 """Watches a step as a debugger does: the fallback where the kernel gives no listener (an outer monitor, gVisor).
 
-It sees what the primary mechanism sees, and costs more. It cannot hand descriptors to a caller, so nothing is opened or
-connected on the step's behalf: where the sandbox wants that, the call is refused, and a gap says so.
+It sees what the primary mechanism sees, and costs more. It cannot hand descriptors to a caller: where the sandbox wants
+to open or connect with one of its own, the call is refused, listed as refused, and a gap says so.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import select
 import signal
 import struct
-from dataclasses import replace
 from time import monotonic, time_ns
 
+from msgspec.structs import replace
+
 from assay.collect.trace import kernel
-from assay.collect.trace.calls import GoneError
+from assay.collect.trace.calls import Call, GoneError
 from assay.collect.trace.ending import Ending
 from assay.collect.trace.filters import TRACE, assemble
 from assay.collect.trace.gpu import Sampler
@@ -24,6 +26,7 @@ from assay.collect.trace.launching import NotHereError, Started, failure_of, sta
 from assay.collect.trace.monitor import Monitor
 from assay.collect.trace.supervisor import with_hook
 from assay.collect.trace.syscalls import machine
+from assay.collect.trace.without_descriptors import WithoutDescriptors
 from assay.errors import UndecidedError
 
 # linux/ptrace.h
@@ -37,7 +40,7 @@ _WALL = 0x40000000  # __WALL, linux/wait.h
 _NT_PRSTATUS, _NT_ARM_SYSTEM_CALL = 1, 0x404  # linux/elf.h
 _REGISTERS = 34  # 8-byte words: 27 of x86-64's struct user_regs_struct, 34 of aarch64's struct user_pt_regs
 _NATIVE_SEGMENT = 0x33  # __USER_CS of 64-bit code, arch/x86/include/asm/segment.h
-_LONGEST_SLEEP = 0.05
+_LONGEST_SLEEP, _SHORTEST_SLEEP = 0.05, 0.002
 
 
 class _Span(ctypes.Structure):
@@ -79,7 +82,8 @@ class _Debugger:
         self._launch = launch
         self._machine = machine(os.uname().machine)
         asked = replace(launch, mediate=())
-        self._monitor = Monitor(asked, arbiter, self._machine, lambda handle: None, lambda handle: None)
+        self._arbiter = None if arbiter is None else WithoutDescriptors(arbiter)
+        self._monitor = Monitor(asked, self._arbiter, self._machine, lambda handle: None, lambda handle: None)
         self._watched = {
             self._machine.numbers[name] for name in self._monitor.watches() if name in self._machine.numbers
         }  # fmt: skip
@@ -95,12 +99,17 @@ class _Debugger:
         """Threads whose end was told before their beginning."""
         self._inside: set[int] = set()
         """Threads that are between the entry and the exit of a call, where each call stops twice."""
+        self._waiting: dict[int, Call] = {}
+        """Stopped threads whose calls the arbiter answers later."""
 
     def run(self) -> Trace:
         began = time_ns()
         recording = self._monitor.recording
         recording.gap(
-            "no-mediation", "nothing was opened or connected on the step's behalf: a debugger cannot", "files"
+            "no-mediation",
+            "a debugger can hand the step no descriptor: inputs were not opened in its place, and where it needed a "
+            "socket of the monitor's (names over UDP, allow-lists) it was refused",
+            "files",
         )
         launch = with_hook(self._launch) if self._launch.hook else self._launch
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
@@ -145,7 +154,7 @@ class _Debugger:
             except ChildProcessError:
                 return
             if not thread:
-                signal.sigtimedwait([signal.SIGCHLD], _LONGEST_SLEEP)
+                signal.sigtimedwait([signal.SIGCHLD], _LONGEST_SLEEP if not self._waiting else _SHORTEST_SLEEP)
             elif os.WIFSTOPPED(status):
                 self._alive.add(thread)
                 self._stopped(thread, status)
@@ -154,10 +163,13 @@ class _Debugger:
                     self._early.add(thread)
                 self._alive.discard(thread)
                 self._inside.discard(thread)
+                self._waiting.pop(thread, None)
                 known = self._monitor.processes.threads.get(thread)
                 if known is not None and known.pid == thread:
                     self._monitor.processes.gone(known)
                 ending.buried(thread, status, used)
+            if not thread or self._waiting:
+                self._ask()
             if not thread or monotonic() - checked > _LONGEST_SLEEP:
                 checked = monotonic()
                 ending.deliver()
@@ -168,13 +180,15 @@ class _Debugger:
         go_on, deliver = (_SYSCALL if self._all else _CONT), 0
         try:
             if event == _EVENT_SECCOMP:
-                self._attend(thread)
+                if not self._attend(thread):
+                    return
             elif number == signal.SIGTRAP | 0x80:
                 if thread in self._inside:
                     self._inside.discard(thread)
                 else:
                     self._inside.add(thread)
-                    self._attend(thread)
+                    if not self._attend(thread):
+                        return
             elif event == _EVENT_STOP and number in _STOPS:
                 go_on = _LISTEN
             elif event == 0:
@@ -199,8 +213,8 @@ class _Debugger:
         else:
             self._alive.add(number.value)
 
-    def _attend(self, thread: int) -> None:
-        """One call, at its entry."""
+    def _attend(self, thread: int) -> bool:
+        """One call, at its entry; whether it can go on now."""
         count = self._registers(thread)
         words = struct.unpack_from(f"<{count}Q", _registers)
         if self._machine.name == "x86_64":
@@ -212,26 +226,46 @@ class _Debugger:
             arch = self._machine.audit if count == _REGISTERS else 0x40000028  # AUDIT_ARCH_ARM
         number &= 0xFFFFFFFF
         if number >> 31:
-            return  # already skipped
+            return True  # already skipped
         native = arch == self._machine.audit and number < 470
         if native and number not in self._watched:
             if number in self._errors:
                 self._skip(thread, -self._errors[number])
-            return
+            return True
         self._monitor.recording.events += 1
         try:
-            answer, _ = self._monitor.answer(0, thread, number, arch, arguments, _always)
+            answer, call = self._monitor.answer(thread, thread, number, arch, arguments, _always)
         except GoneError:
-            return
+            return True
+        if answer.later and call is not None:
+            self._waiting[thread] = call
+            return False
         self._apply(thread, answer)
+        return True
+
+    def _ask(self) -> None:
+        """Take the answers that the arbiter has found meanwhile; their threads have been standing still."""
+        handles = dict(self._arbiter.pending()) if self._arbiter is not None else {}
+        if not handles:
+            return
+        ready, _, _ = select.select(list(handles), (), (), 0)
+        for handle in ready:
+            for thread, answer in handles[handle]():
+                call = self._waiting.pop(thread, None)
+                if call is None:
+                    continue
+                try:
+                    self._apply(thread, self._monitor.conclude(call, answer))
+                    _ptrace(_SYSCALL if self._all else _CONT, thread)
+                except GoneError:
+                    continue
+                except OSError as error:
+                    if error.errno != errno.ESRCH:
+                        raise
 
     def _apply(self, thread: int, answer: Answer) -> None:
         if answer.error is not None:
             self._skip(thread, -answer.error)
-        elif answer.descriptor is not None or answer.later:
-            if answer.descriptor is not None:
-                os.close(answer.descriptor)
-            self._skip(thread, -errno.EPERM)
         elif answer.value is not None:
             self._skip(thread, answer.value)
 

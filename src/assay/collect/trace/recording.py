@@ -7,10 +7,11 @@ say nothing new are counted once, and where a limit is reached the trace says so
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from stat import S_ISDIR
 from time import time_ns
 from typing import TypeVar
+
+from msgspec.structs import replace
 
 from assay.collect.trace.interface import Contact, FileUse, Gap, Process, RareCall, Stat
 

@@ -7,39 +7,27 @@ without an answer, or wait for one caller while others wait for it.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import select
-import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from fcntl import ioctl
 from time import time_ns
 
 from assay.collect.trace import kernel
 from assay.collect.trace.calls import Call, GoneError
 from assay.collect.trace.ending import Ending
-from assay.collect.trace.file_calls import CHANGES_LINKS
 from assay.collect.trace.filters import assemble
 from assay.collect.trace.gpu import Sampler
 from assay.collect.trace.hooks import environment
-from assay.collect.trace.interface import Answer, Arbiter, FileUse, Launch, Trace
+from assay.collect.trace.interface import Answer, Arbiter, Launch, Trace
 from assay.collect.trace.launching import NotHereError, failure_of, start
-from assay.collect.trace.mediating import beneath
-from assay.collect.trace.monitor import GO, Monitor
-from assay.collect.trace.paths import plain
-from assay.collect.trace.processes import Known
-from assay.collect.trace.recording import opened
+from assay.collect.trace.monitor import Monitor
+from assay.collect.trace.notifications import EMPTY, NOTIFICATION, send
+from assay.collect.trace.plain_opens import attendant
 from assay.collect.trace.syscalls import machine
 from assay.errors import UndecidedError
-
-_EMPTY = bytes(80)  # struct seccomp_notif
-_NOTIFICATION = struct.Struct("<QIIiIQ6Q")
-_SHORT = struct.Struct("<8xI4xiI8xQQQ")  # of it: the thread, the number, the architecture and three arguments
-_RESPONSE = struct.Struct("<QqiI")
-_ADD = struct.Struct("<QIIII")
-_GO_ON = struct.pack("<qiI", 0, 0, 1)  # SECCOMP_USER_NOTIF_FLAG_CONTINUE
-_ADD_AT, _ADD_AND_SEND = 1, 2
-# A plain open for reading: of these flags nothing is recorded beside the open itself.
-_NOT_PLAIN = os.O_ACCMODE | os.O_CREAT | os.O_TRUNC | os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 class UserNotification:
@@ -63,9 +51,9 @@ class UserNotification:
             started.go()
             if not waiting.poll(10_000):
                 return "a watched child made no call"
-            notification = ioctl(started.listener, kernel.RECEIVE, _EMPTY)
-            thread = _NOTIFICATION.unpack(notification)[1]
-            if not kernel.read_memory(thread, _NOTIFICATION.unpack(notification)[6], 8):
+            notification = ioctl(started.listener, kernel.RECEIVE, EMPTY)
+            thread = NOTIFICATION.unpack(notification)[1]
+            if not kernel.read_memory(thread, NOTIFICATION.unpack(notification)[6], 8):
                 return "the memory of a watched child cannot be read"
         except OSError as error:
             return f"a watched child cannot be supervised: {error.strerror}"
@@ -105,14 +93,6 @@ class _Supervisor:
         self._waiting: dict[int, Call] = {}
         self._pending: dict[int, Callable[[], Sequence[tuple[int, Answer]]]] = {}
         self._listener = -1
-        # Opens that take the short way: (number → argument with the path, with the flags), unless the sandbox decides.
-        self._short: dict[int, int] = {}
-        for name, at in (("open", 0), ("openat", 1)):
-            if name in here.numbers and not self._monitor.asks(name):
-                self._short[here.numbers[name]] = at
-        self._audit = here.audit
-        self._quick: dict[bytes | None, FileUse] = {}
-        """Files by the one way in which most opens name them."""
 
     def run(self) -> Trace:
         launch = self._launch
@@ -129,7 +109,8 @@ class _Supervisor:
                 ending.watch(started.pid)
                 gpu = Sampler(lambda: list(self._monitor.processes.threads))
                 started.go()
-                self._loop(started.failure, ending)
+                with _unburdened():
+                    self._loop(started.failure, ending)
                 ending.gpu = gpu.finish()
                 if told := os.read(started.failure, 4096):  # said and ended, both before we looked
                     raise failure_of(told)
@@ -152,7 +133,8 @@ class _Supervisor:
         poll.register(listener, select.POLLIN)
         poll.register(self._others, select.POLLIN)
         wait, alone = poll.poll, [(listener, select.POLLIN)]
-        attend, recording = self._attendant(), self._monitor.recording
+        attend = attendant(listener, self._monitor, self._attend)
+        recording = self._monitor.recording
         timeout = ending.timeout()
         while True:
             ready = wait(timeout)
@@ -189,91 +171,10 @@ class _Supervisor:
         else:
             ending.ended(self._monitor.processes.ended(descriptor).pid)
 
-    def _attendant(self) -> Callable[[], None]:
-        """What takes one notification and answers it: a closure, because this is run for each call of the step.
-
-        Most calls are opens for reading of a file that was read before, by a thread that is known: those take a short
-        way. It counts a file only after the kernel took the answer, which proves that the path was the caller's own.
-        """
-        listener, monitor, quick, short = self._listener, self._monitor, self._quick, self._short
-        recording, threads, audit = monitor.recording, monitor.processes.threads, self._audit
-        world = monitor.world
-        unpack, read_text, pread, send = _SHORT.unpack_from, kernel.read_text, os.pread, kernel.SEND
-
-        def attend() -> None:
-            try:
-                notification = ioctl(listener, kernel.RECEIVE, _EMPTY)
-            except OSError as error:
-                if error.errno in (errno.ENOENT, errno.EINTR):  # it was killed, or interrupted, before we could look
-                    return
-                raise
-            recording.events += 1
-            thread, number, arch, first, second, third = unpack(notification)
-            path = None
-            if number in short and arch == audit:
-                if short[number]:
-                    address, flags = second, third
-                else:
-                    address, flags = first, second
-                known = threads.get(thread)
-                if (
-                    known is not None
-                    and not flags & _NOT_PLAIN
-                    and known.pid == thread
-                    and not known.pending
-                    and known.index is not None
-                ):
-                    try:
-                        if known.memory is None:
-                            path = read_text(thread, address)
-                        else:
-                            path, _, _ = pread(known.memory, 256, address).partition(b"\0")
-                    except (OSError, OverflowError):  # it points nowhere
-                        path = None
-                    use = quick.get(path)
-                    if use is not None:
-                        try:
-                            ioctl(listener, send, notification[:8] + _GO_ON)
-                        except OSError as error:
-                            if error.errno == errno.ENOENT:
-                                return  # it never happened
-                            raise
-                        use.read += 1
-                        use.by.add(known.index)
-                        if known.memory is None:
-                            monitor.processes.remember(known)
-                        return
-                    if path and not world.moved and self._is_short(path):
-                        self._new(notification[:8], path, flags, known)
-                        return
-            self._attend(notification, path)
-
-        return attend
-
-    def _is_short(self, path: bytes) -> bool:
-        """Whether a path means by itself one file, which the kernel opens."""
-        world = self._monitor.world
-        return path[0] == 47 and plain(path) and not beneath(path, world.mediate) and not world.turned.on(path)
-
-    def _new(self, cookie: bytes, path: bytes, flags: int, known: Known) -> None:
-        """A plain open of a file that was not asked for before."""
-        assert known.index is not None
-        first = self._monitor.world.look(path, known.pid)
-        try:
-            ioctl(self._listener, kernel.SEND, cookie + _GO_ON)
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                return  # it never happened
-            raise
-        use = self._monitor.recording.file(path, known.index, first)
-        opened(use, flags)
-        if first is None or first.mode & 0o170000 != 0o040000:
-            self._quick[path] = use
-
-    def _attend(self, notification: bytes, path: bytes | None) -> None:
-        """The long way."""
+    def _attend(self, notification: bytes) -> None:
+        """The long way of a call."""
         listener, monitor = self._listener, self._monitor
-        id, thread, _, number, arch, _, *arguments = _NOTIFICATION.unpack(notification)
+        id, thread, _, number, arch, _, *arguments = NOTIFICATION.unpack(notification)
         try:
             answer, call = monitor.answer(
                 id, thread, number, arch, tuple(arguments), lambda: kernel.still_waiting(listener, notification[:8])
@@ -284,20 +185,14 @@ class _Supervisor:
             self._waiting[id] = call
             self._refresh()
             return
-        if call is not None and call.name in CHANGES_LINKS:
-            self._quick.clear()
-        self._send(id, answer)
-        if path and self._is_short(path):
-            use = monitor.recording.files.get(path)
-            if use is not None and not (use.first and use.first.mode & 0o170000 == 0o040000):
-                self._quick[path] = use
+        send(listener, id, answer)
         if self._arbiter is not None and call is not None and monitor.asks(call.name):
             self._refresh()
 
     def _later(self, id: int, answer: Answer) -> None:
         call = self._waiting.pop(id, None)
         if call is None:
-            self._send(id, answer)
+            send(self._listener, id, answer)
             return
         try:
             answer = self._monitor.conclude(call, answer)
@@ -305,42 +200,7 @@ class _Supervisor:
             if answer.descriptor is not None:
                 os.close(answer.descriptor)
             return
-        self._send(id, answer)
-
-    def _send(self, id: int, answer: Answer) -> None:
-        try:
-            if answer is GO:
-                ioctl(self._listener, kernel.SEND, _RESPONSE.pack(id, 0, 0, 1))
-            elif answer.descriptor is not None:
-                self._give(id, answer)
-            elif answer.error is not None:
-                ioctl(self._listener, kernel.SEND, _RESPONSE.pack(id, 0, -answer.error, 0))
-            elif answer.value is not None:
-                ioctl(self._listener, kernel.SEND, _RESPONSE.pack(id, answer.value, 0, 0))
-            else:
-                ioctl(self._listener, kernel.SEND, _RESPONSE.pack(id, 0, 0, 1))
-        except OSError as error:
-            if error.errno not in (errno.ENOENT, errno.EINPROGRESS):
-                raise
-        finally:
-            if answer.descriptor is not None:
-                os.close(answer.descriptor)
-
-    def _give(self, id: int, answer: Answer) -> None:
-        """Put our descriptor into the caller's table. A full table is the caller's own error."""
-        assert answer.descriptor is not None
-        flags = os.O_CLOEXEC if answer.close_on_exec else 0
-        try:
-            if answer.replace is None:
-                _add(self._listener, id, _ADD_AND_SEND, answer.descriptor, 0, flags)
-                return
-            _add(self._listener, id, _ADD_AT, answer.descriptor, answer.replace, flags)
-        except OSError as error:
-            if error.errno == errno.ENOENT:
-                raise
-            ioctl(self._listener, kernel.SEND, _RESPONSE.pack(id, 0, -(error.errno or errno.EMFILE), 0))
-            return
-        ioctl(self._listener, kernel.SEND, _RESPONSE.pack(id, 0, -(answer.error or 0), 0))
+        send(self._listener, id, answer)
 
     def _refresh(self) -> None:
         """Poll what the sandbox waits for at this moment."""
@@ -352,12 +212,21 @@ class _Supervisor:
         self._pending = pending
 
 
-def _add(listener: int, id: int, flags: int, descriptor: int, number: int, new_flags: int) -> None:
-    ioctl(listener, kernel.ADD_DESCRIPTOR, _ADD.pack(id, flags, descriptor, number, new_flags))
+@contextmanager
+def _unburdened() -> Iterator[None]:
+    """What was there before the step is not searched for garbage again and again while files are listed."""
+    mine = gc.isenabled() and not gc.get_freeze_count()
+    if mine:
+        gc.freeze()
+    try:
+        yield
+    finally:
+        if mine:
+            gc.unfreeze()
 
 
 def with_hook(launch: Launch) -> Launch:
     """The same, with Python programs asked to tell their audit events."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     return replace(launch, environment=environment(launch.environment))

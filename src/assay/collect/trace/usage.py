@@ -5,7 +5,6 @@ A number that nobody told is None, never an estimate.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import resource
 from dataclasses import dataclass
@@ -25,12 +24,11 @@ class Account:
 
     def reap(self, pid: int, *, block: bool = False) -> int | None:
         """Take a dead child's accounts: its wait status; None when it is no child of ours, or not dead yet."""
-        with contextlib.suppress(OSError):
+        try:
             options = os.WEXITED | os.WNOWAIT | (0 if block else os.WNOHANG)
             if os.waitid(os.P_PID, pid, options) is None:
                 return None
             self._storage(pid)  # a zombie still has them
-        try:
             found, status, used = os.wait4(pid, 0 if block else os.WNOHANG)
         except OSError:
             return None

@@ -21,6 +21,7 @@ class Links:
         for text in ("PRAGMA journal_mode=OFF", "PRAGMA synchronous=OFF"):
             self._db.execute(text)
         self._db.execute("CREATE TABLE links (key BLOB NOT NULL, role INTEGER NOT NULL, seq INTEGER NOT NULL)")
+        self._db.execute("BEGIN")  # it is nobody's but ours, and gone afterwards: one transaction is cheapest
         self._ready = False
 
     def add(self, seq: int, said: Said) -> None:

@@ -1,7 +1,7 @@
 """What one statement says about lineage: its steps, its subjects, the files of its folder, and a word about the rest.
 
 Pure, and the same for every statement, whoever signed it. Reads assay's own types and those of SLSA (v0.1 to v1),
-in-toto (link, release, reference), witness, CycloneDX and model signatures.
+in-toto (link, release, reference), witness, CycloneDX, SPDX and model signatures.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from assay.evidence.claims import UNKNOWN_SIZE, Claims
-from assay.evidence.lineage import bills
+from assay.evidence.lineage import bills, spdx
 from assay.evidence.lineage.interface import EMPTY, STATED, Act, Said, Thing
 from assay.evidence.lineage.things import descriptors, items, keys, mapping, once, subject, text, thing, time
 from assay.evidence.statement import Statement
 
 _CYCLONEDX = "https://cyclonedx.org/bom"
+_SPDX = "https://spdx.dev/"
 _WITNESS = ("https://witness.testifysec.com/attestation-collection/", "https://witness.dev/attestation-collection/")
 _OMS = "https://model_signing/"
 _SLSA = "https://slsa.dev/provenance/"
@@ -72,6 +73,8 @@ def _acts(
 ) -> tuple[Act, ...]:
     if kind.startswith(_CYCLONEDX):
         return bills.acts(predicate, subjects)
+    if kind.startswith(_SPDX):
+        return spdx.acts(predicate, subjects)
     for start, reader in _READERS.items():
         if kind.startswith(start):
             act = reader(predicate, subjects)
@@ -196,6 +199,8 @@ def _kind(kind: str, predicate: Mapping[str, Any], statement: Statement) -> str:
         return "model"
     if kind.startswith(_CYCLONEDX):
         return bills.kind(predicate)
+    if kind.startswith(_SPDX):
+        return spdx.kind(predicate)
     return {"env": "environment", "git": "code"}.get(_target_scheme(statement), "")
 
 
@@ -212,7 +217,7 @@ def _word(kind: str, predicate: Mapping[str, Any]) -> str:
 
 _WORDS = {
     _CYCLONEDX: "bill of materials",
-    "https://spdx.dev/": "bill of materials (SPDX)",
+    _SPDX: "bill of materials (SPDX)",
     _OMS: "model signature",
     _SLSA: "provenance",
     "https://slsa.dev/verification_summary/": "verification summary",

@@ -41,6 +41,7 @@ KNOWN: dict[str, tuple[str, str]] = {
     "https://openvex.dev/ns/v0.2.0": ("openvex", "Vex"),
     "https://model_signing/signature/v1.0": ("model_signature", "ModelSignature"),
     "https://assay.dev/action/v0.1": ("action", "Action"),
+    "https://assay.dev/baseline/v0.1": ("baseline", "Baseline"),
     "https://assay.dev/evaluation/v0.1": ("generic", "Evaluation"),
     "https://assay.dev/generic/v0.1": ("generic", "Generic"),
     "https://assay.dev/monitoring/v0.1": ("monitoring", "Monitoring"),
@@ -53,6 +54,7 @@ KNOWN: dict[str, tuple[str, str]] = {
 
 SHORT: dict[str, str] = {
     "action": "https://assay.dev/action/v0.1",
+    "baseline": "https://assay.dev/baseline/v0.1",
     "custom": "https://assay.dev/generic/v0.1",
     "cyclonedx": "https://cyclonedx.org/bom",
     "evaluation": "https://assay.dev/evaluation/v0.1",
@@ -112,6 +114,8 @@ def read(uri: str, predicate: object) -> Any:
 
 def printable(text: str) -> str:
     """``text`` for an error message: what a stranger put into a document must not reach a terminal as it is."""
+    if text.isprintable():  # nearly all of it is
+        return text
     return "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 

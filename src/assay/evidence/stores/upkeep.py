@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import sqlite3
 from typing import Protocol
 
@@ -85,7 +84,7 @@ class Upkeep:
     def rebuilt(self) -> Index:
         """The index built again from the log; in its file for somebody who holds the lock and can write it."""
         self.close()
-        temporary = os.path.join(self._log.path, f".index.{secrets.token_hex(6)}.tmp")
+        temporary = os.path.join(self._log.path, f".index.{os.urandom(6).hex()}.tmp")
         try:
             made = Index.create(temporary)
             try:

@@ -7,9 +7,10 @@ had; `Walls` are put up from a plan. Nothing here starts the step: the tracer do
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
+
+from msgspec import Struct, field
 
 from assay.collect.trace.interface import Arbiter, FileUse, Gap
 
@@ -27,8 +28,7 @@ class Isolation(StrEnum):
     """Watch only."""
 
 
-@dataclass(frozen=True, slots=True)
-class Destination:
+class Destination(Struct, frozen=True):
     """Somewhere that may be reached: ``HOST:PORT``; ``*.example.com:443``; ``10.0.0.0/8:5432``; ``localhost:*``."""
 
     host: str
@@ -42,8 +42,7 @@ class Destination:
         return f"{host}:{'*' if self.port is None else self.port}"
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(Struct, frozen=True):
     """What a step was declared to need."""
 
     isolation: Isolation = Isolation.AUTO
@@ -80,8 +79,7 @@ class Wanted:
     """A profile's rules: `read` is exact; strict mode's defaults (the system's libraries) stay the only addition."""
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(Struct, frozen=True):
     """What this machine, user and container offer, each tried out."""
 
     works: Mapping[str, str | None]
@@ -95,8 +93,7 @@ class Place:
     """``x86_64``, ``aarch64``, …"""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """What will be put up."""
 
     tier: int
@@ -108,15 +105,14 @@ class Plan:
     network: str
     """What holds the network: ``namespace``, ``landlock+mediation``, ``no-sockets``, ``open``, ``nothing``."""
     products: str
-    """How products are known: ``overlay`` or ``opens``."""
+    """How products are known: ``overlay``, ``opens``, or ``compared`` (outputs were looked at before and after)."""
     gaps: Sequence[Gap] = ()
     """What was asked for and is not enforced here, and what the trace cannot see."""
     missing: Sequence[str] = ()
     """The gaps, as sentences, that stop the step unless ``--allow-degraded``."""
 
 
-@dataclass(frozen=True, slots=True)
-class Walls:
+class Walls(Struct, frozen=True):
     """What is handed to the tracer and to the step."""
 
     confine: Sequence[Callable[[], None]]

@@ -10,9 +10,10 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import IntFlag
 from typing import NoReturn
+
+from msgspec import Struct
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same numbers on every architecture
 _VERSION = 1
@@ -70,8 +71,7 @@ _SCOPES = 0b11
 """Abstract Unix sockets and signals out of the domain; ABI 6."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rules:
+class Rules(Struct, frozen=True):
     """What a process may still do after `restrict`."""
 
     paths: Sequence[tuple[str, Access]]

@@ -12,7 +12,7 @@ from fnmatch import fnmatchcase
 
 from assay.guard.sandbox.interface import Isolation, Wanted
 from assay.guard.sandbox.landlock import LIST, READ, RUN, USE, WRITE, Access
-from assay.guard.sandbox.sensitive import secrets
+from assay.guard.sandbox.sensitive import resolved, secrets
 
 DEVICES = ("null", "zero", "full", "random", "urandom", "kfd", "nvidia*", "dxg")
 """No terminals: whoever may open ``/dev/pts`` reads what is typed into the user's other windows."""
@@ -60,22 +60,24 @@ _ETC = (
 Rule = tuple[str, Access]
 
 
-def rules(wanted: Wanted) -> list[Rule]:
-    """Every path that the step may use, with how."""
+def rules(wanted: Wanted, hidden: Sequence[str] | None = None) -> list[Rule]:
+    """Every path that the step may use, with how. ``hidden``: what `sensitive` says, where it was asked already."""
+    hidden = sensitive(wanted) if hidden is None else hidden
     made = [*_machine()]
     made += [(path, WRITE) for path in (*wanted.write, wanted.temporary) if path]
     made += [(path, Access.EXECUTE | Access.READ_FILE) for path in wanted.execute]
-    made += [(path, READ if wanted.isolation is Isolation.STRICT else RUN) for path in inputs(wanted)]
+    made += [(path, READ if wanted.isolation is Isolation.STRICT else RUN) for path in inputs(wanted, hidden)]
     if wanted.isolation is Isolation.STRICT:
         return [*made, *_strict(wanted)]
-    hidden = sensitive(wanted)
     # Names may be listed everywhere: a folder that leads to a secret could else not be listed at all.
     return [*made, ("/", LIST), *((path, RUN) for path in around([*hidden, *_VIRTUAL]))]
 
 
-def inputs(wanted: Wanted) -> list[str]:
+def inputs(wanted: Wanted, hidden: Sequence[str] | None = None) -> list[str]:
     """The declared inputs without the secrets that lie in them: what may also be opened on the step's behalf."""
-    hidden = sensitive(wanted) if wanted.read else []
+    if not wanted.read:
+        return []
+    hidden = sensitive(wanted) if hidden is None else hidden
     return [part for path in wanted.read for part in around(hidden, path)]
 
 
@@ -118,8 +120,9 @@ class Index:
 
     def __init__(self, made: Iterable[Rule]) -> None:
         self._rights: dict[str, Access] = {}
+        folders: dict[str, str] = {}
         for path, rights in made:
-            real = os.path.realpath(path)  # a rule is about the file that its path leads to
+            real = resolved(path, folders)  # a rule is about the file that its path leads to
             self._rights[real] = self._rights.get(real, Access(0)) | rights
 
     def allows(self, path: str, access: Access) -> bool:

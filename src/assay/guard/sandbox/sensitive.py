@@ -169,10 +169,10 @@ def secrets(own: Sequence[str] = ()) -> list[str]:
         if os.environ.get(variable):
             named.append(os.path.join(os.environ[variable], "assay"))
     folders: dict[str, str] = {}
-    return sorted({_real(path, folders) for path in (*named, *_ANYWHERE, *own)})
+    return sorted({resolved(path, folders) for path in (*named, *_ANYWHERE, *own)})
 
 
-def _real(path: str, folders: dict[str, str]) -> str:
+def resolved(path: str, folders: dict[str, str]) -> str:
     """`os.path.realpath`, with the folders' results kept: most of these paths share theirs."""
     parent, name = os.path.split(path)
     if parent not in folders:

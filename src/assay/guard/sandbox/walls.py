@@ -56,8 +56,10 @@ def put_up(wanted: Wanted, place: Place, plan: Plan) -> Walls:
         )
     confine += [partial(limits.apply, wanted), capabilities.drop]
     rules: list[paths.Rule] = []
+    hidden: list[str] = []
     if plan.files != "nothing":
-        rules = paths.rules(wanted)
+        hidden = paths.sensitive(wanted)
+        rules = paths.rules(wanted, hidden)
         # Nothing connects or binds but the monitor: also in a network of its own the step can hold sockets of ours.
         ports = None if plan.network in ("open", "nothing") else ()
         confine.append(partial(landlock.restrict, landlock.Rules(rules, ports, ports), place.landlock))
@@ -67,7 +69,7 @@ def put_up(wanted: Wanted, place: Place, plan: Plan) -> Walls:
         {**_QUIET, **network.environment},
         products=overlays.products if overlays is not None else lambda: None,
         settle=overlays.settle if overlays is not None else lambda keep: (),
-        refused=_refused(wanted, rules),
+        refused=_refused(rules, hidden),
         close=partial(_close, network, overlays),
     )
 
@@ -85,11 +87,10 @@ def _arbiter(wanted: Wanted, network: Arbiter | None) -> Arbiter:
     return calls if network is None else Joined((network, calls))
 
 
-def _refused(wanted: Wanted, rules: list[paths.Rule]) -> Callable[[FileUse], str | None]:
+def _refused(rules: list[paths.Rule], secrets: list[str]) -> Callable[[FileUse], str | None]:
     if not rules:
         return lambda use: None
     index = paths.Index(rules)
-    secrets = paths.sensitive(wanted)
     given = set(_given())
     return lambda use: None if use.path in given else refusals.refused(use, index, secrets)
 

@@ -20,6 +20,10 @@ from assay.policy.verdict import Violation
 
 TYPES = ("https://slsa.dev/provenance/v1", "https://slsa.dev/provenance/v1.*")
 
+_NAMES = ("uri", "name", "downloadLocation")
+_NOWHERE = "about:blank"
+"""The URI of what has neither URI nor digest (RFC 6694); SLSA demands one of them."""
+
 Value = str | bool | int | float | list[str | bool | int | float]
 """A glob for text, a value, or several of which one must be there; ``*`` accepts any value, and none at all."""
 
@@ -37,7 +41,13 @@ class Provenance(Arguments, frozen=True):
         | None
     ) = None
     deny_dependencies: Annotated[Words, Meta(description="Denied dependencies, by URI or name (globs).")] = ()
-    allow_dependencies: Annotated[Words, Meta(description="Every dependency's URI must be one of these (globs).")] = ()
+    allow_dependencies: Annotated[
+        Words,
+        Meta(
+            description="Every dependency must be one of these (globs): by its URI, its name where it has none, or "
+            "its digest (sha256:…)."
+        ),
+    ] = ()
     digested: Annotated[bool, Meta(description="Every dependency must have a strong digest, or a commit.")] = False
 
 
@@ -130,16 +140,27 @@ def _dependencies(found: Any, wanted: Provenance) -> Iterator[Violation]:
     for i, item in enumerate(listed(found)):
         if not isinstance(item, Mapping):
             continue
-        names = [name for key in ("uri", "name", "downloadLocation") if (name := string(item.get(key)))]
+        names = [name for key in _NAMES if (name := string(item.get(key))) and name != _NOWHERE]
         title = show(names[0] if names else None)
         details = {"dependency": names[0][:500]} if names else {}
         if any(first(wanted.deny_dependencies, name) for name in names) or (wanted.deny_dependencies and not names):
             yield Violation(f"the dependency {title} is denied", f"{path}[{i}]", details)
-        if wanted.allow_dependencies and not first(wanted.allow_dependencies, string(item.get("uri")) or ""):
-            yield Violation(f"the dependency {title} is not on the allow list", f"{path}[{i}]", details)
         digests = mapping(item.get("digest"))
+        if wanted.allow_dependencies and not _allowed(item, digests, wanted.allow_dependencies):
+            yield Violation(f"the dependency {title} is not on the allow list", f"{path}[{i}]", details)
         if wanted.digested and not (any(strong(digests)) or string(digests.get("gitCommit"))):
             yield Violation(f"the dependency {title} has no digest that proves anything", f"{path}[{i}]", details)
+
+
+def _allowed(item: Mapping[str, Any], digests: Mapping[str, Any], allowed: Words) -> bool:
+    """By URI, or by name where no URI says otherwise: `assay run` names what a step read, and where that came from
+    nobody knows. A digest is never compared with a pattern: some digest or other fits any.
+    """
+    uri = item.get("uri")
+    if first(allowed, string(item.get("name") if uri in (None, _NOWHERE) else uri) or ""):
+        return True
+    stated = {f"{name}:{one}" for name, value in digests.items() for one in strong({name: value})}
+    return not stated.isdisjoint(word.lower() for word in allowed)
 
 
 CHECK = _Check()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-import secrets
 import stat
 import struct
 import time
@@ -156,7 +155,7 @@ def key(folder: str) -> bytes:
     key = read_own(path, private=True)
     if key is None:
         with suppress(FileExistsError):  # another process was first: its key counts
-            write_atomic(path, secrets.token_bytes(_KEY_BYTES), mode=0o600, exclusive=True)
+            write_atomic(path, os.urandom(_KEY_BYTES), mode=0o600, exclusive=True)
         key = read_own(path, private=True)
     if key is None or len(key) != _KEY_BYTES:
         raise Refused(f"{path!r} is not a key; delete it, and a new one is made")

@@ -11,8 +11,9 @@ import sys
 import threading
 import traceback
 from contextlib import ExitStack, suppress
-from dataclasses import replace
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from assay.collect.trace.interface import Launch
 from assay.collect.trace.supervisor import UserNotification

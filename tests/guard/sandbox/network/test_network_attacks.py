@@ -17,7 +17,7 @@ from collect.trace.test_trace_places import become, like_docker
 from guard.sandbox.network import outside
 
 RACES = int(os.environ.get("ASSAY_RACES", "2000"))
-"""100000 is what the issue asks for; it takes one to three minutes for each place."""
+"""100000 is what the issue asks for; it takes about a minute for each place."""
 
 PLACES = {
     "root": ("namespace", lambda: None, {}),

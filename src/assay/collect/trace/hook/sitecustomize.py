@@ -24,6 +24,8 @@ def _install():
     if channel:
         # Nobody else sees files and sockets here.
         names["open"] = lambda given: f"{given[2]} {os.path.abspath(os.fsdecode(given[0]))}"
+        names["os.rename"] = lambda given: "\0".join(os.path.abspath(os.fsdecode(path)) for path in given[:2])
+        names["os.remove"] = lambda given: os.path.abspath(os.fsdecode(given[0]))
         names["socket.connect"] = lambda given: (
             f"{given[1][0]} {given[1][1]}" if isinstance(given[1], tuple) else os.fsdecode(given[1])
         )

@@ -10,8 +10,9 @@ import errno
 import os
 import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from time import time_ns
+
+from msgspec.structs import replace
 
 from assay.collect.trace.interface import Answer, Contact, Decision, RareCall, Request, Watch
 from assay.collect.trace.socket_calls import parse

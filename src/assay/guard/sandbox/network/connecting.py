@@ -10,13 +10,14 @@ import errno
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import replace
 from time import time_ns
 from typing import TYPE_CHECKING, Any
 
+from msgspec.structs import replace
+
 from assay.collect.trace.interface import Answer, Contact, Decision, Request
 from assay.collect.trace.socket_calls import parse
-from assay.guard.sandbox.network import sockets
+from assay.guard.sandbox.network import polling, sockets
 from assay.guard.sandbox.network.background import Answers
 from assay.guard.sandbox.network.destinations import Address
 from assay.guard.sandbox.network.destinations import address as read_address
@@ -29,6 +30,8 @@ _LENGTH = {"inet": 16, "inet6": 24}  # sizeof(struct sockaddr_in), SIN6_LEN_RFC2
 _FAMILY = {"inet": socket.AF_INET, "inet6": socket.AF_INET6, "unix": socket.AF_UNIX}
 _NAME_SERVICES = ("/nscd/socket", "/systemd/resolve/", "/userdb/", "/avahi-daemon/socket", "/sssd/", "/sss/pipes/")
 """Where a C library asks other programs for names and users before it looks for itself; it copes with their absence."""
+_POLLED = "net:polled-before"
+"""The step polls the socket already, and who polls cannot be brought to another one here: it would wait for ever."""
 _UNDER_WAY = (errno.EINPROGRESS, errno.EALREADY)
 
 
@@ -82,7 +85,7 @@ class Connecting:
             time_ns(), request.process, "connect", family, "tcp", str(to), port, verdict.host, Decision.MEDIATED, ""
         )
         # What the step itself listens on comes first: in its network, localhost is its own.
-        listens = mediator.inside and to.is_loopback and bool(sockets.listening(port, request.pid))
+        listens = verdict.allowed and to.is_loopback and mediator.local.listens(port, request.pid)
         if verdict.allowed and not listens:
             own = found.own is not None and not mediator.inside
             return self._go(request, found, target, replace(contact, rule=verdict.rule), own=own)
@@ -147,6 +150,10 @@ class Connecting:
         if own and (found.own is None or (self._mediator.inside and sockets.in_our_network(found.own))):
             done()
             return Answer(error=errno.EACCES, records=[_denied(contact, contact.rule)])
+        number = request.arguments[0] & 0xFFFFFFFF
+        if not own and found.own is None and polling.polled(request.pid, number, found.inode):
+            done()
+            return _unpolled(contact)
         sock = found.own if own and found.own is not None else sockets.fresh(found)
 
         def finish(error: int) -> Answer:
@@ -201,6 +208,12 @@ class Connecting:
         if error and error not in _UNDER_WAY:
             sock.close()
             return Answer(error=error, records=[contact])
+        number = request.arguments[0] & 0xFFFFFFFF
+        entries = polling.polled(request.pid, number, found.inode)
+        own_one = found.own.fileno() if found.own is not None else -1
+        if entries and not polling.move(request.pid, number, own_one, sock.fileno(), entries):
+            sock.close()
+            return _unpolled(contact)
         return _put(request, found, sock, error, [contact])
 
 
@@ -235,6 +248,10 @@ def _disconnect(sock: socket.socket) -> None:
 def _absent(contact: Contact, rule: str, error: int | None) -> Contact:
     """Nothing is there, or as good as nothing: no attempt to get out."""
     return replace(contact, decision=Decision.MEDIATED, rule=rule, error=error)
+
+
+def _unpolled(contact: Contact) -> Answer:
+    return Answer(error=errno.EADDRNOTAVAIL, records=[_denied(contact, _POLLED, errno.EADDRNOTAVAIL)])
 
 
 def _denied(contact: Contact, rule: str, error: int | None = errno.EACCES) -> Contact:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import ipaddress
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from assay.guard.sandbox.network.destinations import Address
 
@@ -23,8 +24,7 @@ _RESPONSE, _OPCODE, _WANTED, _AVAILABLE = 0x8000, 0x7800, 0x0100, 0x0080
 FINE, FORMAT, FAILED, NO_NAME, REFUSED = 0, 1, 2, 3, 5
 
 
-@dataclass(frozen=True, slots=True)
-class Question:
+class Question(Struct, frozen=True):
     """One question."""
 
     identity: int

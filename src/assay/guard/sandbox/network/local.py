@@ -31,11 +31,19 @@ class Local:
         self._inside = inside
         self._bound: dict[int, None] = {}
         """Inodes of sockets that we have bound to the loopback, or let listen under a name."""
+        self._ports: set[int] = set()
+        """Ports that such a socket has had: only for these is the kernel asked, which looks through all connections of
+        the machine each time.
+        """
 
     def owns(self, port: int) -> bool:
         """Whether every socket that listens on this port is the step's."""
-        found = listening(port)
+        found = listening(port) if port in self._ports else set()
         return bool(found) and found <= self._bound.keys()
+
+    def listens(self, port: int, thread: int) -> bool:
+        """Whether the step listens on this port in a network of its own."""
+        return self._inside and port in self._ports and bool(listening(port, thread))
 
     def owns_name(self, name: bytes) -> bool:
         """Whether every Unix socket that listens under this abstract name is the step's."""
@@ -89,6 +97,7 @@ class Local:
         ]  # fmt: skip
         sock.bind((place, port))
         self._remember(os.fstat(sock.fileno()).st_ino)
+        self._ports.add(sock.getsockname()[1])
         if found.own is not None:
             return Answer(value=0, records=records)
         # The step cannot be let listen by itself on a socket that another thread may exchange: it listens already.
@@ -116,6 +125,7 @@ class Local:
             return _refused(request, "inet", "tcp", text, port)
         self._remember(found.inode)
         sock.listen(min(request.arguments[1] & 0x7FFFFFFF, 4096))
+        self._ports.add(sock.getsockname()[1])  # the kernel's choice, where it was bound to none
         return Answer(value=0)
 
     def _private(self, sock: socket.socket) -> bool:

@@ -7,7 +7,8 @@ credentials, whatever its owner answers (DNS rebinding); only an address that is
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from assay.guard.sandbox.interface import Destination
 from assay.guard.sandbox.network.destinations import (
@@ -24,8 +25,7 @@ _MOST = 50_000
 """Addresses that are remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(Struct, frozen=True):
     """What was decided about one address or name."""
 
     allowed: bool

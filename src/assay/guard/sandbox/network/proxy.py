@@ -12,8 +12,10 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from time import monotonic, time_ns
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from assay.collect.trace.interface import Contact, Decision
 from assay.guard.sandbox.network import proxy_request
@@ -28,8 +30,7 @@ _IDLE_SECONDS = 900.0
 _BLOCK = 1 << 16
 
 
-@dataclass(slots=True)
-class _Count:
+class _Count(Struct):
     sent: int = 0
     received: int = 0
 

@@ -7,7 +7,8 @@ read in two ways is how one is smuggled to a host that was not judged (RFC 9112,
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from assay.guard.sandbox.network.destinations import address
 
@@ -36,8 +37,7 @@ class BadRequestError(ValueError):
     """A head that is not exactly what it must be; the message is for the step."""
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """A request that was understood."""
 
     host: str

@@ -12,7 +12,8 @@ import socket
 import stat
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from assay.collect.trace import kernel
 
@@ -48,8 +49,7 @@ _KINDS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Theirs:
+class Theirs(Struct, frozen=True):
     """A socket of the step."""
 
     inode: int
@@ -191,12 +191,17 @@ def same_user(thread: int) -> bool:
     return False
 
 
-def _fetch(thread: int, number: int) -> socket.socket:
+def fetch(thread: int, number: int) -> int:
+    """A descriptor of ours for what a thread of the step calls by this number. Raises `OSError`."""
     process = os.pidfd_open(_status(thread, b"Tgid"))
     try:
-        fetched = kernel.call("pidfd_getfd", process, number, 0)
+        return kernel.call("pidfd_getfd", process, number, 0)
     finally:
         os.close(process)
+
+
+def _fetch(thread: int, number: int) -> socket.socket:
+    fetched = fetch(thread, number)
     try:
         return socket.socket(fileno=fetched)
     except OSError:

@@ -11,8 +11,9 @@ import os
 import select
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from time import time_ns
+
+from msgspec import Struct
 
 from assay.collect.trace.interface import Contact, Decision
 from assay.guard.sandbox.network import dns
@@ -27,8 +28,7 @@ _MOST_AT_ONCE = 64
 _LONGEST = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(Struct, frozen=True):
     end: socket.socket
     inode: int
     process: int
