@@ -18,6 +18,8 @@ COMMANDS = {
     "scan": "whether loading a target's models runs code that nobody agreed to",
     "run": "run a step behind walls and under watch, with signed evidence of what it did",
     "profile": "what a step usually does: show, accept, diff, enforce",
+    "baseline": "what data are like: the file that later data are held against",
+    "monitor": "watch data and predictions: check, schedule, alarms and what they set off",
     "packages": "Python packages: locked by hash, vetted, and kept as a signed wheelhouse",
     "verify": "check that a target is exactly what somebody trusted signed",
     "lineage": "where a target comes from and what became of it, as far as evidence proves it",
@@ -70,7 +72,9 @@ def _run(arguments: Sequence[str]) -> int:
     chosen = next((argument for argument in arguments if not argument.startswith("-")), None)
     if chosen is not None and chosen not in COMMANDS:
         raise UsageError(f"there is no command {chosen!r}", hint=_near(chosen, COMMANDS) or "assay --help lists them")
-    for name, summary in COMMANDS.items():
+    named = [chosen] if chosen is not None and arguments[0] == chosen else COMMANDS
+    for name in named:  # the others matter to nobody but who asks for the list
+        summary = COMMANDS[name]
         command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
         if name == chosen:  # the others are listed by name only, their modules stay unimported
             import_module(f"assay.cli.{name}").configure(command)

@@ -39,6 +39,8 @@ class Data(_Section, frozen=True, kw_only=True):
     """For a database. ``:start`` and ``:end`` stand for the window."""
     columns: tuple[str, ...] = ()
     """Names of the columns, where the data has no header: captured CSV."""
+    outputs: tuple[str, ...] = ()
+    """Names of the columns of captured answers."""
     time: str | None = None
     """Column that says when a row happened: only rows of the window count. None: all rows do, but for folders by
     year, month, day and hour, of which the window's are read.
@@ -65,8 +67,10 @@ class Quality(_Section, frozen=True, kw_only=True):
     """Columns whose values are looked at one by one."""
     thresholds: dict[str, float] = {}
     """Metric to the worst value that is still right; metrics not named are held against the baseline's."""
-    reference: str | None = None
-    """Labelled data of the baseline: file that thresholds and estimates are derived from."""
+    reference: Data | None = None
+    """Predictions with labels from when the model was right: thresholds that are not named here come from them."""
+    attributions: bool = False
+    """Whether the data have a column ``attribution:NAME`` for each feature: for the topic explainability."""
 
 
 class Bias(_Section, frozen=True, kw_only=True):
@@ -76,7 +80,10 @@ class Bias(_Section, frozen=True, kw_only=True):
     """Column that says which group a row belongs to."""
     disadvantaged: tuple[str, ...]
     """The group's values that may be treated worse."""
-    metrics: tuple[str, ...] = ("DPPL", "DI")
+    favourable: tuple[str, ...] = ("1",)
+    """Values of label and prediction that people want."""
+    allowed: dict[str, tuple[float, float]] = {}
+    """Metric to the range that is allowed, instead of the reference's value."""
 
 
 class Monitor(_Section, frozen=True, kw_only=True):
@@ -105,6 +112,8 @@ class Monitor(_Section, frozen=True, kw_only=True):
     bias: Bias | None = None
     drift: dict[str, Any] = {}
     """Settings of the drift verdict: see `watch.drift`."""
+    reference: Data | None = None
+    """The very data that the baseline was made from: what poisoning is looked for beside."""
     source: str | None = None
     """Column that says who contributed a row: for the question whether it is poisoning."""
     label: str | None = None
@@ -189,6 +198,10 @@ def _problem(monitor: Monitor, before: set[str]) -> str | None:
         return "topics: model-quality needs the section 'quality'"
     if Topic.BIAS in monitor.topics and (monitor.bias is None or monitor.quality is None):
         return "topics: bias needs the sections 'bias' and 'quality'"
+    if Topic.EXPLAINABILITY in monitor.topics and not (monitor.quality and monitor.quality.attributions):
+        return "topics: explainability needs 'attributions: true' in the section 'quality'"
+    if Topic.POISONING in monitor.topics and monitor.reference is None:
+        return "topics: poisoning needs 'reference', the data that the baseline was made from"
     try:
         if monitor.schedule is not None:
             expression(monitor.schedule)

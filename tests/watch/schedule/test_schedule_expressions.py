@@ -79,3 +79,6 @@ def test_previous_and_next_agree(minutes, text):
     assert before <= moment < expression.next(moment)
     assert expression.next(before - timedelta(minutes=1)) == before
     assert expression.next(before) == expression.next(moment)
+    earlier = expression.previous(before - timedelta(microseconds=1))
+    assert earlier < before
+    assert expression.next(earlier) == before

@@ -136,7 +136,7 @@ def test_a_scheduler_that_is_killed_leaves_its_run_to_another(tmp_path):
     assert ledger.runs("m")[0].state is State.IN_PROGRESS
     later = AT + LEASE + timedelta(seconds=1)
     ended = tick([Job("m", HOURLY)], ledger, completes, "alive", lambda: later)
-    assert [one.state for one in ended] == [State.COMPLETED]
+    assert [(name, one.state) for name, one in ended] == [("m", State.COMPLETED)]
     assert (ledger.runs("m")[0].owner, ledger.runs("m")[0].tries) == ("alive", 2)
 
 

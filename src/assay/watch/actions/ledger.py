@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from assay.watch.actions.interface import Event
-from assay.watch.database import Database, Row
+from assay.watch.database import Database, Row, moment, number
 
 LEASE = timedelta(minutes=5)
 """How long a claim lasts without being renewed."""
@@ -79,7 +79,7 @@ class Ledger:
             return bool(
                 go.change(
                     "INSERT INTO action_run VALUES (?, ?, ?, ?, 0, ?, ?, '') ON CONFLICT DO NOTHING",
-                    (event.key(action), action, text, State.PENDING, _number(now), _number(now)),
+                    (event.key(action), action, text, State.PENDING, number(now), number(now)),
                 )
             )
 
@@ -90,7 +90,7 @@ class Ledger:
                 go.change(
                     "UPDATE action_run SET state = ?, attempts = attempts + 1, next_at = ?, changed = ? "
                     "WHERE id = ? AND state = ? AND next_at <= ?",
-                    (State.RUNNING, _number(now + LEASE), _number(now), key, State.PENDING, _number(now)),
+                    (State.RUNNING, number(now + LEASE), number(now), key, State.PENDING, number(now)),
                 )
             )
 
@@ -100,7 +100,7 @@ class Ledger:
             return bool(
                 go.change(
                     "UPDATE action_run SET next_at = ? WHERE id = ? AND state = ?",
-                    (_number(now + LEASE), key, State.RUNNING),
+                    (number(now + LEASE), key, State.RUNNING),
                 )
             )
 
@@ -112,17 +112,17 @@ class Ledger:
             return bool(
                 go.change(
                     "UPDATE action_run SET state = ?, said = ?, next_at = ?, changed = ? WHERE id = ? AND state = ?",
-                    (after, said[:2000], _number(next_at or now), _number(now), key, before),
+                    (after, said[:2000], number(next_at or now), number(now), key, before),
                 )
             )
 
     def due(self, now: datetime) -> list[Entry]:
         """Pending ones whose time has come, oldest first."""
-        return self._entries("WHERE state = ? AND next_at <= ? ORDER BY changed, id", (State.PENDING, _number(now)))
+        return self._entries("WHERE state = ? AND next_at <= ? ORDER BY changed, id", (State.PENDING, number(now)))
 
     def cut_off(self, now: datetime) -> list[Entry]:
         """Those that were running when their process died."""
-        return self._entries("WHERE state = ? AND next_at < ? ORDER BY changed, id", (State.RUNNING, _number(now)))
+        return self._entries("WHERE state = ? AND next_at < ? ORDER BY changed, id", (State.RUNNING, number(now)))
 
     def blocked(self) -> list[Entry]:
         """Those that wait for a release."""
@@ -137,7 +137,7 @@ class Ledger:
         with self._database.transaction() as go:
             found = go.rows(
                 "SELECT COUNT(*) FROM action_run WHERE action = ? AND changed > ? AND state IN (?, ?, ?)",
-                (action, _number(since), State.DONE, State.RUNNING, State.UNKNOWN),
+                (action, number(since), State.DONE, State.RUNNING, State.UNKNOWN),
             )
         return int(found[0][0])
 
@@ -149,13 +149,4 @@ class Ledger:
 def _entry(row: Row) -> Entry:
     document = json.loads(row[2])
     event = Event(**{**document, "time": datetime.fromisoformat(document["time"])})
-    return Entry(row[0], row[1], event, State(row[3]), row[4], _moment(row[5]), _moment(row[6]), row[7])
-
-
-def _number(moment: datetime) -> int:
-    """Milliseconds since 1970."""
-    return int(moment.timestamp() * 1000)
-
-
-def _moment(number: int) -> datetime:
-    return datetime.fromtimestamp(number / 1000, UTC)
+    return Entry(row[0], row[1], event, State(row[3]), row[4], moment(row[5]), moment(row[6]), row[7])

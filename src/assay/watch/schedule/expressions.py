@@ -61,8 +61,9 @@ class Expression:
         """The last moment that is not after ``until``; None for ``NOW``."""
         if self.every is not None:
             return _EPOCH + ((until - _EPOCH) // self.every) * self.every
-        # Backwards, CronSim starts before the moment it is given.
-        return next(_cron(self.cron, until + timedelta(minutes=1), reverse=True)) if self.cron is not None else None
+        # Backwards, CronSim gives minutes that are before the one it starts with.
+        start = until.replace(second=0, microsecond=0) + timedelta(minutes=1)
+        return next(_cron(self.cron, start, reverse=True)) if self.cron is not None else None
 
 
 def parse(text: str) -> Expression:

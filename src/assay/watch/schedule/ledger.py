@@ -7,10 +7,10 @@ that runs out, and another takes the run up. Two schedulers can never hold the s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from assay.watch.database import Database
+from assay.watch.database import Database, moment, number
 
 LEASE = timedelta(minutes=5)
 """How long a claim lasts without being renewed."""
@@ -75,13 +75,21 @@ class Ledger:
         """``place`` as `Database` takes it. Raises `StoreError`."""
         self._database = Database(place, _SCHEMA)
 
-    def claim(self, monitor: str, due: datetime, owner: str, now: datetime) -> bool:
-        """Take a run up: True for exactly one caller while its claim lasts, False if it is done or somebody has it."""
-        lease = _number(now + LEASE)
+    def claim(self, monitor: str, due: datetime, owner: str, now: datetime, *, again: bool = False) -> bool:
+        """Take a run up: True for exactly one caller while its claim lasts, False if it is done or somebody has it.
+
+        With ``again`` one that ended without an answer is taken up as well: a person asks for it.
+        """
+        lease = number(now + LEASE)
         with self._database.transaction() as go:
+            if again:
+                go.change(
+                    "DELETE FROM monitor_run WHERE monitor = ? AND due = ? AND state IN (?, ?, ?)",
+                    (monitor, number(due), State.FAILED, State.MISSED, State.UNDECIDED),
+                )
             if go.change(
                 "INSERT INTO monitor_run VALUES (?, ?, ?, ?, ?, 1, ?, 0, '', '') ON CONFLICT DO NOTHING",
-                (monitor, _number(due), State.IN_PROGRESS, owner, lease, _number(now)),
+                (monitor, number(due), State.IN_PROGRESS, owner, lease, number(now)),
             ):
                 return True
             go.change(
@@ -89,12 +97,12 @@ class Ledger:
                 "WHERE monitor = ? AND due = ? AND state = ? AND lease < ? AND tries >= ?",
                 (
                     State.FAILED,
-                    _number(now),
+                    number(now),
                     f"its scheduler died {TRIES} times",
                     monitor,
-                    _number(due),
+                    number(due),
                     State.IN_PROGRESS,
-                    _number(now),
+                    number(now),
                     TRIES,
                 ),
             )
@@ -102,7 +110,7 @@ class Ledger:
                 go.change(
                     "UPDATE monitor_run SET owner = ?, lease = ?, tries = tries + 1 "
                     "WHERE monitor = ? AND due = ? AND state = ? AND lease < ?",
-                    (owner, lease, monitor, _number(due), State.IN_PROGRESS, _number(now)),
+                    (owner, lease, monitor, number(due), State.IN_PROGRESS, number(now)),
                 )
             )
 
@@ -112,7 +120,7 @@ class Ledger:
             return bool(
                 go.change(
                     "UPDATE monitor_run SET lease = ? WHERE monitor = ? AND due = ? AND owner = ? AND state = ?",
-                    (_number(now + LEASE), monitor, _number(due), owner, State.IN_PROGRESS),
+                    (number(now + LEASE), monitor, number(due), owner, State.IN_PROGRESS),
                 )
             )
 
@@ -125,7 +133,7 @@ class Ledger:
                 go.change(
                     "UPDATE monitor_run SET state = ?, ended = ?, said = ?, entry = ? "
                     "WHERE monitor = ? AND due = ? AND owner = ? AND state = ?",
-                    (state, _number(now), said[:2000], entry, monitor, _number(due), owner, State.IN_PROGRESS),
+                    (state, number(now), said[:2000], entry, monitor, number(due), owner, State.IN_PROGRESS),
                 )
             )
 
@@ -135,7 +143,7 @@ class Ledger:
             return bool(
                 go.change(
                     "INSERT INTO monitor_run VALUES (?, ?, ?, '', 0, 0, ?, ?, '', '') ON CONFLICT DO NOTHING",
-                    (monitor, _number(due), State.MISSED, _number(now), _number(now)),
+                    (monitor, number(due), State.MISSED, number(now), number(now)),
                 )
             )
 
@@ -143,16 +151,16 @@ class Ledger:
         """When the newest run of a monitor was due, whatever became of it."""
         with self._database.transaction() as go:
             found = go.rows("SELECT MAX(due) FROM monitor_run WHERE monitor = ?", (monitor,))
-        return _moment(found[0][0]) if found and found[0][0] is not None else None
+        return moment(found[0][0]) if found and found[0][0] is not None else None
 
     def abandoned(self, monitor: str, now: datetime) -> list[datetime]:
         """Runs whose scheduler died: due times, oldest first."""
         with self._database.transaction() as go:
             found = go.rows(
                 "SELECT due FROM monitor_run WHERE monitor = ? AND state = ? AND lease < ? ORDER BY due",
-                (monitor, State.IN_PROGRESS, _number(now)),
+                (monitor, State.IN_PROGRESS, number(now)),
             )
-        return [_moment(row[0]) for row in found]
+        return [moment(row[0]) for row in found]
 
     def runs(self, monitor: str | None = None, limit: int = 100) -> list[Run]:
         """The newest runs, newest first."""
@@ -162,23 +170,14 @@ class Ledger:
         return [
             Run(
                 row[0],
-                _moment(row[1]),
+                moment(row[1]),
                 State(row[2]),
                 row[3],
                 row[4],
-                _moment(row[5]),
-                _moment(row[6]) if row[6] else None,
+                moment(row[5]),
+                moment(row[6]) if row[6] else None,
                 row[7],
                 row[8],
             )
             for row in found
         ]
-
-
-def _number(moment: datetime) -> int:
-    """Milliseconds since 1970."""
-    return int(moment.timestamp() * 1000)
-
-
-def _moment(number: int) -> datetime:
-    return datetime.fromtimestamp(number / 1000, UTC)

@@ -69,24 +69,35 @@ def due(job: Job, ledger: Ledger, now: datetime) -> tuple[list[datetime], list[d
     return [*again, *caught, *on_time], [moment for moment in late if moment not in caught]
 
 
-def tick(jobs: Sequence[Job], ledger: Ledger, run: Run, owner: str, clock: Callable[[], datetime]) -> list[Ended]:
-    """Run all that is due now. What one monitor does wrong harms no other."""
-    ended: list[Ended] = []
+def tick(
+    jobs: Sequence[Job], ledger: Ledger, run: Run, owner: str, clock: Callable[[], datetime]
+) -> list[tuple[str, Ended]]:
+    """Run all that is due now; names and how they ended. What one monitor does wrong harms no other."""
+    ended: list[tuple[str, Ended]] = []
     for job in jobs:
         wanted, missed = due(job, ledger, clock())
         for moment in missed:
             ledger.miss(job.name, moment, clock())
         ended.extend(
-            taken for moment in wanted if (taken := take(job.name, moment, ledger, run, owner, clock)) is not None
+            (job.name, taken)
+            for moment in wanted
+            if (taken := take(job.name, moment, ledger, run, owner, clock)) is not None
         )
     return ended
 
 
 def take(
-    name: str, moment: datetime, ledger: Ledger, run: Run, owner: str, clock: Callable[[], datetime]
+    name: str,
+    moment: datetime,
+    ledger: Ledger,
+    run: Run,
+    owner: str,
+    clock: Callable[[], datetime],
+    *,
+    again: bool = False,
 ) -> Ended | None:
-    """Run one if nobody else does; None when somebody does or did."""
-    if not ledger.claim(name, moment, owner, clock()):
+    """Run one if nobody else does; None when somebody does or did. ``again`` as for `Ledger.claim`."""
+    if not ledger.claim(name, moment, owner, clock(), again=again):
         return None
     with renewing(lambda: ledger.renew(name, moment, owner, clock()), LEASE) as holds:
         try:
@@ -105,12 +116,14 @@ def serve(
     *,
     clock: Callable[[], datetime],
     stop: threading.Event,
-    told: Callable[[Ended], None] = lambda _ended: None,
+    told: Callable[[str, Ended], None] = lambda _name, _ended: None,
+    after: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run what is due until ``stop`` is set; a run that has begun is finished."""
+    """Run what is due until ``stop`` is set; a run that has begun is finished. ``after`` is called once a turn."""
     while not stop.is_set():
-        for ended in tick(jobs, ledger, run, owner, clock):
-            told(ended)
+        for name, ended in tick(jobs, ledger, run, owner, clock):
+            told(name, ended)
+        after()
         now = clock()
         nexts = [moment + job.delay for job in jobs if (moment := job.expression.next(now - job.delay)) is not None]
         # Once a minute at least: a claim of a scheduler that died runs out, and clocks are set.

@@ -1,0 +1,224 @@
+"""One look at a window of data: profile it with the baseline's rules, and ask every topic that was wanted.
+
+It stores nothing, signs nothing and tells nobody: `monitoring` does that with what it finds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from assay.api.baselines import Data, notes_of
+from assay.api.rows import ALWAYS, SAMPLE, opened, sampled
+from assay.errors import RejectedError, UndecidedError, UsageError
+from assay.watch.interface import Check, Look, Outcome, Topic, Window
+
+if TYPE_CHECKING:
+    import polars
+
+    from assay.collect.profile.build import Progress
+    from assay.collect.profile.interface import Custom, Profile
+    from assay.watch.constraints.baseline import Baseline
+    from assay.watch.constraints.model import Constraints
+    from assay.watch.drift.settings import Settings as DriftSettings
+    from assay.watch.settings import Bias, Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be looked at, and held against what."""
+
+    baseline: str
+    """The baseline file."""
+    data: Data
+    window: Window = ALWAYS
+    time: str | None = None
+    """Column that says when a row happened; only rows of the window count."""
+    constraints: str | None = None
+    """A constraints file instead of the baseline's own."""
+    topics: tuple[Topic, ...] = (Topic.DATA_QUALITY, Topic.DRIFT)
+    least: int | None = None
+    """Rows below which the window says nothing; None: as the constraints say."""
+    drift: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of the drift verdict, over those of the constraints."""
+    reference: Data | None = None
+    """The data that the baseline was made from: for the joint distribution and for the question of poisoning."""
+    label: str | None = None
+    source: str | None = None
+    """Columns with labels and contributors, for the question of poisoning."""
+    ignore: tuple[str, ...] = ()
+    """Columns that are no content, for the same."""
+    quality: Quality | None = None
+    """How predictions are read, for the topics of `predictions`."""
+    truth: Data | None = None
+    """Ground truth that came later."""
+    before: Data | None = None
+    """Predictions with labels from when the model was right."""
+    bias: Bias | None = None
+    customs: Sequence[Custom] = ()
+    """Statistics of the user's own that the baseline has; functions run only where they are named here again."""
+    workers: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen."""
+
+    looks: tuple[Look, ...]
+    baseline: Baseline
+    constraints: Constraints
+    current: Profile
+    state: bytes
+    """Of the window."""
+    notes: tuple[str, ...]
+
+
+def see(
+    question: Question,
+    *,
+    earlier: Sequence[Profile] = (),
+    history: Sequence[float] = (),
+    progress: Progress | None = None,
+) -> Seen:
+    """Look. ``earlier`` are profiles of windows before, to find batches that come twice; ``history`` their rates of
+    contradicted labels. Raises `AssayError`.
+    """
+    from assay.collect.profile.build import profile
+    from assay.collect.profile.partial import decode
+    from assay.watch.constraints import baseline as baselines
+    from assay.watch.constraints import reading
+
+    known = baselines.load(question.baseline)
+    constraints = reading.load(question.constraints) if question.constraints is not None else known.constraints
+    if question.least is not None:
+        constraints = _with_least(constraints, question.least)
+    source = opened(question.data, question.window, question.time)
+    built = profile(source, known.profile.spec, customs=question.customs, workers=question.workers, progress=progress)
+    current = decode(built.state, labels=None)
+    notes = list(notes_of(built))
+    looks = list(_profiled(question, known, constraints, current, earlier))
+    if Topic.POISONING in question.topics:
+        looks.append(_poisoning(question, known, history))
+    if question.quality is not None:
+        from assay.api import predictions
+
+        looks += predictions.looks(
+            question.data,
+            question.window,
+            question.time,
+            question.quality,
+            question.truth,
+            question.before,
+            question.bias,
+            question.topics,
+        )
+    return Seen(tuple(looks), known, constraints, current, built.state, tuple(notes))
+
+
+def _profiled(
+    question: Question, known: Baseline, constraints: Constraints, current: Profile, earlier: Sequence[Profile]
+) -> Iterator[Look]:
+    from assay.watch import integrity
+    from assay.watch.constraints.look import look as quality
+    from assay.watch.drift import floors, look
+
+    if Topic.DATA_QUALITY in question.topics:
+        more = integrity.check(known.profile, current, earlier=earlier)
+        yield _enough(quality(constraints, current, question.window, baseline=known.profile, more=more), constraints)
+    if Topic.DRIFT in question.topics:
+        settings = _drift_settings(constraints, question.drift)
+        noise = floors.decode(json.dumps(known.floors).encode()) if known.floors is not None else None
+        found = _enough(look.look(known.profile, current, question.window, settings, noise), constraints)
+        if question.reference is not None and found.outcome is not Outcome.UNDECIDED:
+            found = replace(found, checks=(*found.checks, _joint(question, known)))
+        yield found
+
+
+def _enough(look: Look, constraints: Constraints) -> Look:
+    """A window with too few rows says nothing, whatever its single checks say."""
+    least = constraints.settings.least_rows
+    if look.samples >= least:
+        return look
+    message = f"the window has {look.samples:,} rows, {least:,} are needed"
+    return replace(
+        look,
+        checks=(Check("rows", Outcome.UNDECIDED, None, least, look.samples, "error", message),),
+    )
+
+
+def _drift_settings(constraints: Constraints, chosen: Mapping[str, Any]) -> DriftSettings:
+    import msgspec
+
+    from assay.watch.constraints.drifting import drift_settings
+    from assay.watch.drift.settings import Settings
+
+    spelled = {key.replace("-", "_"): value for key, value in chosen.items()}
+    unknown = sorted(set(spelled) - set(Settings.__dataclass_fields__))
+    if unknown:
+        raise UsageError(
+            f"drift has no setting {unknown[0]!r}", hint=f"it has {', '.join(sorted(Settings.__dataclass_fields__))}"
+        )
+    try:
+        base = msgspec.convert(spelled, Settings)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"the settings of drift: {error}") from None
+    return drift_settings(constraints, base)
+
+
+def _with_least(constraints: Constraints, least: int) -> Constraints:
+    import msgspec
+
+    settings = msgspec.structs.replace(constraints.settings, least_rows=least)
+    return msgspec.structs.replace(constraints, settings=settings)
+
+
+def _joint(question: Question, known: Baseline) -> Check:
+    from assay.watch.drift.joint import joint_drift
+
+    reference, current = _rows(question, known)
+    names = [name for name in known.profile.columns if name in reference.columns and name in current.columns]
+    return joint_drift(reference.select(names), current.select(names)).check()
+
+
+def _poisoning(question: Question, known: Baseline, history: Sequence[float]) -> Look:
+    from assay.watch.suspicion.interface import Settings
+    from assay.watch.suspicion.look import look
+    from assay.watch.suspicion.run import suspect
+
+    reference, current = _rows(question, known)
+    settings = Settings(
+        question.label, question.source, question.ignore, sample=SAMPLE, least=known.constraints.settings.least_rows
+    )
+    return look(suspect(reference, current, settings, history=history), question.window, baseline=known.digest)
+
+
+def _rows(question: Question, known: Baseline) -> tuple[polars.DataFrame, polars.DataFrame]:
+    """Samples of the reference and of the window. The reference must be what the baseline was made from."""
+    if question.reference is None:
+        raise UsageError(
+            "poisoning is looked for beside the data that the baseline was made from",
+            hint="name it: reference: in the monitors file, or --reference",
+        )
+    _attested(question.reference, known)
+    current = opened(question.data, question.window, question.time)
+    return sampled(opened(question.reference, ALWAYS, None)), sampled(current)
+
+
+def _attested(reference: Data, known: Baseline) -> None:
+    """Stops: a reference that the attacker has poisoned too. Its digest must be in the baseline."""
+    from assay.targets.registry import resolve
+
+    digests = {source.digests.get("sha256") for source in known.sources}
+    if not digests:
+        raise UndecidedError(
+            "the baseline does not say which data it was made from, so that any could be put beside the window",
+            hint="make it with: assay baseline DATA -o attest",
+        )
+    with resolve(str(reference.place)) as thing:
+        if thing.manifest(blake3=False).contents().hex() not in digests:
+            raise RejectedError(
+                f"{reference.place} is not what the baseline was made from",
+                hint="put the very data there, or make a new baseline",
+            )
