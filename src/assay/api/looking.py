@@ -5,7 +5,6 @@ It stores nothing, signs nothing and tells nobody: `monitoring` does that with w
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from assay.collect.profile.interface import Custom, Profile
     from assay.watch.constraints.baseline import Baseline
     from assay.watch.constraints.model import Constraints
-    from assay.watch.drift.settings import Settings as DriftSettings
+    from assay.watch.drift.model import ColumnDrift
     from assay.watch.settings import Bias, Quality
 
 
@@ -73,6 +72,8 @@ class Seen:
     state: bytes
     """Of the window."""
     notes: tuple[str, ...]
+    drifts: tuple[ColumnDrift, ...] = ()
+    """What the topic drift rests on."""
 
 
 def see(
@@ -99,6 +100,10 @@ def see(
     current = decode(built.state, labels=None)
     notes = list(notes_of(built))
     looks = list(_profiled(question, known, constraints, current, earlier))
+    drifts: tuple[ColumnDrift, ...] = ()
+    if Topic.DRIFT in question.topics:
+        found, drifts = _drifted(question, known, constraints, current)
+        looks.append(found)
     if Topic.POISONING in question.topics:
         looks.append(_poisoning(question, known, history))
     if question.quality is not None:
@@ -114,7 +119,7 @@ def see(
             question.bias,
             question.topics,
         )
-    return Seen(tuple(looks), known, constraints, current, built.state, tuple(notes))
+    return Seen(tuple(looks), known, constraints, current, built.state, tuple(notes), drifts)
 
 
 def _profiled(
@@ -122,18 +127,24 @@ def _profiled(
 ) -> Iterator[Look]:
     from assay.watch import integrity
     from assay.watch.constraints.look import look as quality
-    from assay.watch.drift import floors, look
 
     if Topic.DATA_QUALITY in question.topics:
         more = integrity.check(known.profile, current, earlier=earlier)
         yield _enough(quality(constraints, current, question.window, baseline=known.profile, more=more), constraints)
-    if Topic.DRIFT in question.topics:
-        settings = _drift_settings(constraints, question.drift)
-        noise = floors.decode(json.dumps(known.floors).encode()) if known.floors is not None else None
-        found = _enough(look.look(known.profile, current, question.window, settings, noise), constraints)
-        if question.reference is not None and found.outcome is not Outcome.UNDECIDED:
-            found = replace(found, checks=(*found.checks, _joint(question, known)))
-        yield found
+
+
+def _drifted(
+    question: Question, known: Baseline, constraints: Constraints, current: Profile
+) -> tuple[Look, tuple[ColumnDrift, ...]]:
+    from assay.api import drifting
+
+    found, drifts = drifting.look(known, constraints, question.drift, current, question.window)
+    found = _enough(found, constraints)
+    if found.checks and found.checks[0].check == "rows":
+        return found, ()
+    if question.reference is not None:
+        found = replace(found, checks=(*found.checks, drifting.joint(constraints, *_rows(question, known))))
+    return found, drifts
 
 
 def _enough(look: Look, constraints: Constraints) -> Look:
@@ -148,38 +159,11 @@ def _enough(look: Look, constraints: Constraints) -> Look:
     )
 
 
-def _drift_settings(constraints: Constraints, chosen: Mapping[str, Any]) -> DriftSettings:
-    import msgspec
-
-    from assay.watch.constraints.drifting import drift_settings
-    from assay.watch.drift.settings import Settings
-
-    spelled = {key.replace("-", "_"): value for key, value in chosen.items()}
-    unknown = sorted(set(spelled) - set(Settings.__dataclass_fields__))
-    if unknown:
-        raise UsageError(
-            f"drift has no setting {unknown[0]!r}", hint=f"it has {', '.join(sorted(Settings.__dataclass_fields__))}"
-        )
-    try:
-        base = msgspec.convert(spelled, Settings)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"the settings of drift: {error}") from None
-    return drift_settings(constraints, base)
-
-
 def _with_least(constraints: Constraints, least: int) -> Constraints:
     import msgspec
 
     settings = msgspec.structs.replace(constraints.settings, least_rows=least)
     return msgspec.structs.replace(constraints, settings=settings)
-
-
-def _joint(question: Question, known: Baseline) -> Check:
-    from assay.watch.drift.joint import joint_drift
-
-    reference, current = _rows(question, known)
-    names = [name for name in known.profile.columns if name in reference.columns and name in current.columns]
-    return joint_drift(reference.select(names), current.select(names)).check()
 
 
 def _poisoning(question: Question, known: Baseline, history: Sequence[float]) -> Look:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from assay.api.baselines import Data
+from assay.api.drifting import slow
 from assay.api.looking import Question, see
 from assay.api.monitoring import attested, exit_code, look_json
 from assay.api.rows import ALWAYS
@@ -27,8 +28,7 @@ from assay.watch.schedule.service import Ended, Job, Run, take, tick
 from assay.watch.schedule.service import serve as loop
 
 if TYPE_CHECKING:
-    from assay.collect.profile.interface import Profile
-    from assay.watch.windows import Windows
+    from assay.watch.windows import Kept
 
 EARLIER = 50
 """Windows before that a window is compared with, to find a batch that comes twice."""
@@ -58,6 +58,7 @@ def run(
 
     ``holds`` says whether the run is still ours: it is asked before anything is kept.
     """
+    from assay.collect.profile.partial import decode
     from assay.watch.metrics.store import open_store
     from assay.watch.windows import Windows
 
@@ -69,14 +70,21 @@ def run(
     place = monitors.path(monitors.store)
     windows = Windows(place)
     question = _question(monitors, monitor, due)
-    seen = see(question, earlier=_profiles(windows, name, due), history=_history(windows, name, due))
-    looks = tuple(_named(look, name) for look in seen.looks)
+    before = windows.last(name, EARLIER, due)
+    seen = see(question, earlier=[decode(one.state) for one in before], history=_history(before))
+    sums, found = b"", list(seen.looks)
+    for at, look in enumerate(found):
+        if look.topic is Topic.DRIFT:
+            found[at], sums = slow(
+                look, seen.drifts, seen.baseline, seen.constraints, question.drift, seen.state, before
+            )
+    looks = tuple(_named(look, name) for look in found)
     if not holds():
         raise UndecidedError(f"the run of {name} was taken over by another scheduler")
     store = open_store(place)
     store.put([*(metric for look in looks for metric in look.metrics), *_counts(looks, name)], _run_id(name, due))
     _suspect(monitors, monitor, due, looks)
-    windows.keep(name, due, [look_json(look) for look in looks], seen.state)
+    windows.keep(name, due, [look_json(look) for look in looks], seen.state, sums)
     entry = ""
     if monitor.target is not None:
         made = attested(
@@ -188,16 +196,10 @@ def _window(monitor: files.Monitor, due: datetime) -> Window:
     return Window(before, due) if before is not None else ALWAYS
 
 
-def _profiles(windows: Windows, name: str, due: datetime) -> list[Profile]:
-    from assay.collect.profile.partial import decode
-
-    return [decode(one.state) for one in windows.last(name, EARLIER, due)]
-
-
-def _history(windows: Windows, name: str, due: datetime) -> list[float]:
+def _history(before: Sequence[Kept]) -> list[float]:
     """The rates of contradicted labels of earlier windows, oldest first."""
     rates = []
-    for one in windows.last(name, EARLIER, due):
+    for one in before:
         for look in one.looks:
             found = [check["observed"] for check in look["checks"] if check["check"] == "poisoning:labels"]
             rates += [rate for rate in found if isinstance(rate, int | float)]
@@ -241,9 +243,11 @@ def _state(looks: Sequence[Look]) -> State:
 
 
 def _said(looks: Sequence[Look]) -> str:
+    from assay.watch.columns import shown
+
     words = []
     for look in looks:
-        wrong = [check.feature or check.check for check in look.violations]
+        wrong = [shown(check.feature or check.check) for check in look.violations]
         if look.outcome is Outcome.UNDECIDED:
             wrong = [check.message for check in look.checks if check.message][:1]
         found = f": {', '.join(list(dict.fromkeys(wrong))[:5])}" if wrong else ""

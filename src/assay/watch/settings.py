@@ -176,6 +176,8 @@ def load(path: str) -> Monitors:
         read = msgspec.convert(raw, Monitors)
     except msgspec.ValidationError as error:
         raise DocumentError(f"{path}: {error}") from None
+    if not read.monitors:
+        raise DocumentError(f"{path}: monitors: is empty")
     names: set[str] = set()
     for i, monitor in enumerate(read.monitors):
         if wrong := _problem(monitor, names):

@@ -24,6 +24,7 @@ _SCHEMA = (
   due BIGINT NOT NULL,
   looks TEXT NOT NULL,
   state TEXT NOT NULL,
+  sums TEXT NOT NULL,
   PRIMARY KEY (monitor, due))""",
 )
 
@@ -39,6 +40,8 @@ class Kept:
     """As JSON-like values."""
     state: bytes
     """Of its profile."""
+    sums: bytes = b""
+    """What small differences have added up to, as `watch.drift.change` writes it; empty without."""
 
 
 class Windows:
@@ -48,13 +51,16 @@ class Windows:
         """``place`` as `Database` takes it. Raises `StoreError`."""
         self._database = Database(place, _SCHEMA)
 
-    def keep(self, monitor: str, due: datetime, looks: list[Mapping[str, Any]], state: bytes) -> None:
+    def keep(
+        self, monitor: str, due: datetime, looks: list[Mapping[str, Any]], state: bytes, sums: bytes = b""
+    ) -> None:
         """Keep one; a run that is repeated replaces what it had kept."""
         packed = base64.b64encode(zlib.compress(state)).decode()
         with self._database.transaction() as go:
             go.change("DELETE FROM monitor_window WHERE monitor = ? AND due = ?", (monitor, number(due)))
             go.change(
-                "INSERT INTO monitor_window VALUES (?, ?, ?, ?)", (monitor, number(due), json.dumps(looks), packed)
+                "INSERT INTO monitor_window VALUES (?, ?, ?, ?, ?)",
+                (monitor, number(due), json.dumps(looks), packed, sums.decode()),
             )
             go.change(
                 "DELETE FROM monitor_window WHERE monitor = ? AND due NOT IN "
@@ -73,10 +79,10 @@ class Windows:
         return [_kept(row) for row in reversed(rows)]
 
 
-_ALL = "SELECT monitor, due, looks, state FROM monitor_window "
+_ALL = "SELECT monitor, due, looks, state, sums FROM monitor_window "
 
 
 def _kept(row: Row) -> Kept:
     unpack = zlib.decompressobj()
     state = unpack.decompress(base64.b64decode(row[3]), MAX_STATE)
-    return Kept(row[0], moment(row[1]), tuple(json.loads(row[2])), state)
+    return Kept(row[0], moment(row[1]), tuple(json.loads(row[2])), state, row[4].encode())

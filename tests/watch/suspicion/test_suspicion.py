@@ -96,10 +96,11 @@ def test_new_classes_and_odd_cells_have_an_answer():
         (("copies",), Pattern.CLEAN),
         (("copies", "sources"), Pattern.FEEDBACK),
         (("trigger", "copies", "sources"), Pattern.BACKDOOR),
+        (("sign",), Pattern.BACKDOOR),
     ],
 )
 def test_the_table_of_patterns(fires, pattern):
-    names = ("drift", "labels", "neighbours", "place", "sources", "copies", "trigger", "label-rate")
+    names = ("drift", "labels", "neighbours", "place", "sources", "copies", "sign", "trigger", "label-rate")
     signals = {name: Signal(name, 1.0, 0.0, name in fires, f"about {name}") for name in names}
     assert judge(signals)[0] is pattern
 

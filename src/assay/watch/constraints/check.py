@@ -6,6 +6,7 @@ distinctness. Distances are measured elsewhere (`watch.drift`) and handed in. Wh
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -140,15 +141,17 @@ class _Judge:
     def _numbers(self, state: Numeric) -> Iterable[Check]:
         column = self._column
         numbers = columns.present(state) - state.odd
+        lowest = -math.inf if state.negative_infinity else state.minimum
+        highest = math.inf if state.positive_infinity else state.maximum
         if column.non_negative:
             below = _below(state, 0.0)
-            yield self._outside("non-negative", below, numbers, "are below 0", 0.0, state.minimum)
+            yield self._outside("non-negative", below, numbers, "are below 0", 0.0, lowest)
         if column.range is not None:
             low, high = column.range
             below = _below(state, low) if low is not None else 0
             above = _above(state, high) if high is not None else 0
             expected = (_bound(low), _bound(high))
-            worst = state.minimum if below >= above else state.maximum
+            worst = lowest if below >= above else highest
             yield self._outside(
                 "range", below + above, numbers, f"are outside of {' to '.join(expected)}", expected, worst
             )

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 _BARS = "▁▂▃▄▅▆▇█"
 _BINS = 16
+_LONGEST = 1000
 
 
 def profile_lines(profile: Profile) -> Iterator[str]:
@@ -24,7 +25,8 @@ def profile_lines(profile: Profile) -> Iterator[str]:
     for name, state in profile.columns.items():
         missing = columns.missing(state) / max(profile.rows, 1)
         gap = f"  {missing:.1%} missing" if missing else ""
-        yield f"  {name[:30]:<{width}}  {kinds.get(name, 'custom'):<10} {sparkline(state)}  {_summary(state)}{gap}"
+        called, kind = columns.shown(name, 30), kinds.get(name, "custom")
+        yield f"  {called:<{width}}  {kind:<10} {sparkline(state)}  {_summary(state)}{gap}"
 
 
 def sparkline(state: Column) -> str:
@@ -69,6 +71,8 @@ def _summary(state: Column) -> str:
 
 def look_lines(look: Look, *, verbose: bool = False) -> Iterator[tuple[str, str]]:
     """Lines and their colours (or an empty one): the outcome first, then what does not hold or could not be told."""
+    from assay.watch import columns
+
     word = {Outcome.HOLDS: "ok", Outcome.VIOLATED: "violations", Outcome.UNDECIDED: "undecided"}[look.outcome]
     colour = {Outcome.HOLDS: "green", Outcome.VIOLATED: "red", Outcome.UNDECIDED: "yellow"}[look.outcome]
     count = sum(check.outcome is not Outcome.UNDECIDED for check in look.checks)
@@ -77,7 +81,8 @@ def look_lines(look: Look, *, verbose: bool = False) -> Iterator[tuple[str, str]
     for check in sorted(shown, key=lambda check: (check.outcome is not Outcome.VIOLATED, check.severity != "error")):
         if check.outcome is Outcome.UNDECIDED and not verbose and look.outcome is not Outcome.UNDECIDED:
             continue
-        yield f"  {_mark(check)} {_said(check)}", ""
+        # A column's name with a line break in it could say anything on a line of its own.
+        yield f"  {_mark(check)} {columns.shown(_said(check), _LONGEST)}", ""
 
 
 def _mark(check: Check) -> str:
@@ -89,9 +94,11 @@ def _mark(check: Check) -> str:
 
 
 def _said(check: Check) -> str:
+    from assay.watch.columns import shown
+
+    name = shown(check.feature or "")
     if check.message:
         # Drift's messages begin with the column; others do not.
-        named = check.feature is None or check.message.startswith(check.feature) or f"{check.feature}:" in check.message
-        return f"{check.check}: {check.message}" if named else f"{check.check} {check.feature}: {check.message}"
-    about = f" {check.feature}" if check.feature else ""
-    return f"{check.check}{about}: expected {check.expected}, seen {check.observed}"
+        named = check.message.startswith(name) or f"{name}:" in check.message
+        return f"{check.check}: {check.message}" if named else f"{check.check} {name}: {check.message}"
+    return f"{check.check}{' ' * bool(name)}{name}: expected {check.expected}, seen {check.observed}"

@@ -54,7 +54,8 @@ class Signal:
     """One thing that tells poison from drift."""
 
     name: str
-    """``drift``, ``labels``, ``neighbours``, ``place``, ``sources``, ``copies``, ``trigger`` or ``label-rate``."""
+    """``drift``, ``labels``, ``neighbours``, ``place``, ``sources``, ``copies``, ``sign``, ``trigger`` or
+    ``label-rate``."""
     value: float
     """What was seen."""
     usual: float

@@ -32,7 +32,7 @@ def judge(signals: Mapping[str, Signal]) -> tuple[Pattern, str]:
     """The pattern, and what speaks for it in a sentence."""
     fires = {name for name, signal in signals.items() if signal.fires}
     contradicted = {"labels", "neighbours"} <= fires
-    if "trigger" in fires:
+    if fires & {"trigger", "sign"}:
         pattern = Pattern.BACKDOOR
     elif "copies" in fires and fires & {"labels", "neighbours", "sources", "place"}:
         pattern = Pattern.FEEDBACK
@@ -48,7 +48,7 @@ def judge(signals: Mapping[str, Signal]) -> tuple[Pattern, str]:
 
 
 def _said(pattern: Pattern, fires: set[str]) -> list[str]:
-    order = ["trigger", "copies", "labels", "place", "sources", "label-rate", "drift"]
+    order = ["trigger", "sign", "copies", "labels", "place", "sources", "label-rate", "drift"]
     return [name for name in order if name in fires and (pattern.suspect or name == "drift")]
 
 

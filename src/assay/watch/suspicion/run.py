@@ -43,6 +43,7 @@ def suspect(
     from assay.collect.scan.poisoning import features as making
     from assay.collect.scan.poisoning import table as reading
     from assay.collect.scan.poisoning.interface import Settings as ScanSettings
+    from assay.collect.scan.poisoning.libraries import library
     from assay.watch.suspicion.judge import judge, onset
     from assay.watch.suspicion.rows import joined
 
@@ -58,9 +59,11 @@ def suspect(
     features = making.build(table, scan, settings.seed)
     keys = [reading.content_key(cells, features.left_out) for cells in table.cells]
     seen = _Seen(table, features, keys, before, scan)
-    seen.look()
-    if seen.odd():
-        seen.scan_closely()
+    # More threads than cores that are free make scikit-learn's loops many times slower, and these are short.
+    with library("threadpoolctl").threadpool_limits(limits=1):
+        seen.look()
+        if seen.odd():
+            seen.scan_closely()
     pattern, text = judge(seen.signals)
     listed = seen.worst() if pattern.suspect else []
     return Suspicion(
@@ -116,6 +119,7 @@ class _Seen:
         self.signals["labels"] = signals.labels(model, "labels", "a model of the reference")
         self.signals["neighbours"] = signals.labels(around, "neighbours", "the nearest rows of the reference")
         self._add("place", signals.place(matrix[before:], model))
+        self._add("sign", signals.sign(self._features.exact, self._features.exact_names, y, before))
         repeated = np.zeros(len(matrix) - before)
         repeated[copied.rows] = 1.0
         names = self._features.sources[before:] if self._with_sources() else []

@@ -29,6 +29,18 @@ MOVED = 0.1
 COPIES = 0.01
 """Part of the rows, beyond the reference's own, that have near-duplicates, from which it matters."""
 
+LEAST = 10
+"""Rows with a value in common that are worth a word."""
+
+FEW = 0.005
+"""The same as a part of the new rows."""
+
+DIFFERENT = 0.5
+"""A column's values differ where so many of the reference's are different ones."""
+
+PURE = 0.9
+"""Part of such rows that have one label."""
+
 AROUND = 15
 """Neighbours that make a place."""
 
@@ -91,7 +103,10 @@ def _repeated(clusters: Numbers) -> Flags:
 
 def place(new: Matrix, opinion: Opinion) -> PointedAt:
     """Whether contradictions lie close together, beyond what the reference's own uncertainty there explains."""
-    residual, usual = opinion.residual, np.where(opinion.judged, opinion.expected, 0.0)
+    # Contradictions that are everywhere alike make clumps, too: what is usual is the rate of all of them.
+    everywhere = max(float(opinion.residual[opinion.judged].mean()), 0.0) if opinion.judged.any() else 0.0
+    usual = np.where(opinion.judged, np.minimum(opinion.expected + everywhere, 0.99), 0.0)
+    residual = np.where(opinion.judged, opinion.against, 0.0) - usual
     count = min(AROUND, len(new) - 1)
     index = library("sklearn.neighbors").NearestNeighbors(n_neighbors=count + 1).fit(new).kneighbors(new)[1]
     spread = np.sqrt((usual * (1 - usual))[index].sum(axis=1))
@@ -102,6 +117,43 @@ def place(new: Matrix, opinion: Opinion) -> PointedAt:
     fires = len(inside) >= max(AROUND, 0.002 * len(new))
     text = f"{share:.0%} of the contradicted labels ({len(inside):,} rows) lie close together"
     return PointedAt(Signal("place", share, 0.0, fires, text), inside)
+
+
+def sign(exact: Matrix, names: Sequence[str], y: Numbers, before: int) -> PointedAt:
+    """Whether many new rows have one exact value where the reference's values all differ, and one label with it.
+
+    ``exact`` has the numbers of all rows as they are, the reference's ``before`` rows first. A model that was never
+    taught the value may well agree with the label, so nothing else need stand out.
+    """
+    new, labels = exact[before:], y[before:]
+    share_of = np.bincount(labels[labels >= 0]) / max(int((labels >= 0).sum()), 1)
+    least = max(LEAST, int(FEW * len(new)))
+    best: tuple[int, str, Numbers] | None = None
+    for i, name in enumerate(names):
+        known = exact[:before, i]
+        known = known[np.isfinite(known)]
+        if len(known) < before / 2 or len(np.unique(known)) < DIFFERENT * len(known):
+            continue
+        values, counts = np.unique(new[np.isfinite(new[:, i]), i], return_counts=True)
+        if not len(values) or counts.max() < least:
+            continue
+        value, count = values[counts.argmax()], int(counts.max())
+        usual = (int((known == value).sum()) + 1) / len(known)
+        rows = np.flatnonzero((new[:, i] == value) & (labels >= 0))
+        if len(rows) < least or surprise(count, len(new), usual) > 1e-9 / len(names):
+            continue
+        of = np.bincount(labels[rows], minlength=len(share_of))
+        label = int(of.argmax())
+        # A default that stands for a missing value comes with the labels that all rows have.
+        if of[label] >= PURE * len(rows) and surprise(int(of[label]), len(rows), float(share_of[label])) < 1e-6:
+            text = f"{len(rows):,} new rows have {one_line(name, 60)} = {value:g} and nearly all of them one label"
+            if best is None or len(rows) > best[0]:
+                best = (len(rows), text, rows)
+    if best is None:
+        return PointedAt(
+            Signal("sign", 0.0, 0.0, False, "no rows have an exact value in common"), np.array([], np.int64)
+        )
+    return PointedAt(Signal("sign", float(best[0]), 0.0, True, best[1]), best[2])
 
 
 def sources(names: Sequence[str], opinion: Opinion, copied: Matrix) -> tuple[Signal, list[SourceShare]]:
