@@ -88,6 +88,25 @@ types it: it also digests what was read, signs and stores; "first" is with an em
 |---|---|---:|---:|---:|---:|---:|
 """
 
+WATCH = """
+## Profiles and drift
+
+`bench/watch.py`, medians of alternating runs on {cores} cores with Python {python}; CPU seconds without imports. Two
+windows of which three columns drifted a little; ours reads Parquet, profiles both and compares, the peers have both
+windows in pandas already. "Decoding" is one window's profile over merely decoding its columns with the fastest reader.
+What a check imports takes {imported:.2f} s of CPU, Python included (claim {claimed:g}).
+
+| rows | columns | assay | decoding | peak memory | evidently | whylogs |
+|---:|---:|---:|---:|---:|---:|---:|
+"""
+
+VERDICTS = """
+Decisions about single columns, against a baseline of a million rows:
+
+| rows of a window | false alarms | of decisions without drift | drifts found | of |
+|---:|---:|---:|---:|---:|
+"""
+
 
 def digests() -> list[str]:
     """The section of ``bench/digest.py``, and the page's head."""
@@ -192,7 +211,34 @@ def runs() -> list[str]:
     return lines
 
 
-SECTIONS = {"policy": decisions, "scan": scans, "load": loads, "poisoning": poisonings, "run": runs}
+def watches() -> list[str]:
+    """The section of ``bench/watch.py``."""
+    document = json.loads((HERE / "results/watch.json").read_text())
+    claims = document["claims"]
+    lines = [WATCH.format(**document, imported=document["import"]["whole"], claimed=claims["import"])]
+    for row in document["rows"]:
+        claimed = row["rows"] == 5_000_000
+        peers = []
+        for name in ("evidently", "whylogs"):
+            peer = row["peers"].get(name)
+            missed = " (missed)" if peer and claimed and row["columns"] == 17 and peer["ratio"] < claims[name] else ""
+            peers.append(f"{peer['cpu']:.2f} s, {peer['ratio']:.0f} times{missed}" if peer else "")
+        slow = " (missed)" if claimed and row["over_decoding"] > claims["decode"] else ""
+        large = " (missed)" if claimed and row["ours"]["peak_mib"] > claims["peak_mib"] else ""
+        lines.append(
+            f"| {row['rows']:,} | {row['columns']} | {row['ours']['cpu']:.3f} s "
+            f"| {row['over_decoding']:.1f} times{slow} "
+            f"| {row['ours']['peak_mib']:.0f} MiB{large} | {' | '.join(peers)} |\n"
+        )
+    lines.append(VERDICTS)
+    for row in document["verdicts"]:
+        lines.append(
+            f"| {row['rows']:,} | {row['false']} | {row['decisions']:,} | {row['found']} | {row['drifts']} |\n"
+        )
+    return lines
+
+
+SECTIONS = {"policy": decisions, "scan": scans, "load": loads, "poisoning": poisonings, "run": runs, "watch": watches}
 """Behind the digests, by the file of results that each is made of; one that was not measured is left out."""
 
 

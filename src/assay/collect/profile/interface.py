@@ -59,6 +59,8 @@ class ColumnSpec:
     """Most distances to the centre are below ``2**exponent`` and summed a fast way; others go a slower one."""
     dimensions: int = 0
     """Numbers in each vector."""
+    bandwidth: float = 1.0
+    """Of vectors: the distance at which two of them begin to count as different; their median distance at first."""
     tracked: tuple[str, ...] = ()
     """The baseline's frequent categories: counted one by one even where there are too many different ones."""
 
@@ -115,6 +117,12 @@ class Numeric:
     """Estimate of how many different numbers there are."""
     integral: int
     """Of ``count``: whole numbers."""
+    total: float = math.nan
+    """Sum of the numbers, correctly rounded; infinite where it is too large for a double."""
+    rounded: int = 0
+    """Of ``integral``: integers beyond 2**53 that were rounded to the nearest double."""
+    numbers: Integers | None = None
+    """The bins' own numbers, ascending: what bins of two states of one spec are best matched by; shape (bins,)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
