@@ -21,10 +21,12 @@ def read_file(path: str, limit: int = 1 << 30) -> bytes:
 
 
 def require_folder(path: str) -> None:
-    """Raise `UsageError` where the folder that ``path`` is to be written into is not there."""
+    """Raise `UsageError` where the folder of ``path`` is not there, or ``path`` is one itself."""
     folder = os.path.dirname(path) or "."
     if not os.path.isdir(folder):
         raise UsageError(f"{path} cannot be written: there is no folder {folder}", hint=f"mkdir -p {folder}")
+    if os.path.isdir(path):
+        raise UsageError(f"{path} cannot be written: it is a folder", hint="name a file in it")
 
 
 def write_atomic(path: str, data: bytes, *, mode: int = 0o644, exclusive: bool = False) -> None:

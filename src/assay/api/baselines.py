@@ -99,6 +99,7 @@ def baseline(
     import secrets
 
     from assay.collect.profile.build import profile
+    from assay.collect.profile.parts import parts
     from assay.collect.profile.sources.opening import open_source
 
     if output not in FORMATS:
@@ -119,9 +120,12 @@ def baseline(
             progress=progress,
         )
 
+    def regularity(built: Built) -> tuple[bytes, ...]:
+        return parts(source, built.spec, customs=shape.customs, columns=shape.columns)
+
     if output not in ("attest", "statement"):
         built = build()
-        made = _made(built, shape, started)
+        made = _made(built, shape, started, regularity(built))
         return Based(made, _documents(made, output, name), notes_of(built))
     if not isinstance(data.place, str) or not os.path.exists(data.place):
         raise UsageError(
@@ -130,10 +134,11 @@ def baseline(
     with resolve(data.place, options) as thing:
         before = thing.manifest(blake3=False)
         built = build()
+        apart = regularity(built)
         after = thing.manifest(blake3=False)
         if before.contents() != after.contents():
             raise ChangedError(f"{data.place!r} changed while it was read", hint="try again when it is at rest")
-        made = _made(built, shape, started, str(thing.reference), before.contents().hex())
+        made = _made(built, shape, started, apart, str(thing.reference), before.contents().hex())
         documents = _documents(made, "json", name)
         said = state(
             thing,
@@ -150,7 +155,15 @@ def baseline(
     return Based(made, documents, notes_of(built), by, said.entry, said.store, said.document)
 
 
-def _made(built: Built, shape: Shape, now: datetime, name: str | None = None, contents: str | None = None) -> Baseline:
+def _made(
+    built: Built,
+    shape: Shape,
+    now: datetime,
+    apart: Sequence[bytes] = (),
+    name: str | None = None,
+    contents: str | None = None,
+) -> Baseline:
+    """``apart`` are states of contiguous parts of the data: by how much they differ is what windows differ by."""
     from assay.collect.profile.partial import decode, publish
     from assay.watch.constraints.baseline import Baseline, Source
     from assay.watch.constraints.suggest import suggest
@@ -160,7 +173,7 @@ def _made(built: Built, shape: Shape, now: datetime, name: str | None = None, co
     profile = decode(published)
     if not profile.rows:
         raise UndecidedError("the data have no rows: nothing can be learned from them")
-    floors = json.loads(calibrate(profile).encode())
+    floors = json.loads(calibrate(profile, [decode(state, labels=None) for state in apart]).encode())
     sources = (Source(name, {"sha256": contents}),) if name is not None and contents is not None else ()
     return Baseline(published, profile, suggest(profile), now, floors, sources)
 

@@ -72,10 +72,17 @@ def check(
 
 
 def exit_code(looks: Sequence[Look]) -> int:
-    """1 if a check of severity ``error`` does not hold, else 3 if a look could not be decided, else 0."""
+    """1 if a check of severity ``error`` does not hold, else 3 if a look could not be decided by one, else 0."""
     if any(check.severity == "error" for look in looks for check in look.violations):
         return 1
-    return 3 if not looks or any(look.outcome is Outcome.UNDECIDED for look in looks) else 0
+    return 0 if looks and all(_decided(look) for look in looks) else 3
+
+
+def _decided(look: Look) -> bool:
+    """A warning that holds, an estimate, decides nothing."""
+    return look.outcome is not Outcome.UNDECIDED and any(
+        check.outcome is not Outcome.UNDECIDED for check in look.checks if check.severity == "error"
+    )
 
 
 def attested(

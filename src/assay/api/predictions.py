@@ -6,11 +6,12 @@ Predictions and truth are read whole, since intervals need every row; profiles a
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from assay.api.rows import ALWAYS, collected
 from assay.api.rows import opened as open_data
-from assay.errors import UsageError
+from assay.errors import UndecidedError, UsageError
 from assay.watch.interface import Look, Topic, Window
 
 if TYPE_CHECKING:
@@ -66,9 +67,8 @@ def _labelled(
     from assay.watch.quality import ground_truth
     from assay.watch.quality.joining import Joining, join
 
-    how = Joining(label=quality.label)
-    if quality.id != "id":
-        how = Joining((quality.id, *how.prediction_ids), (quality.id, *how.label_ids), quality.label)
+    usual = Joining()
+    how = Joining((*usual.prediction_ids, quality.id), (*usual.label_ids, quality.id), quality.label)
     if truth.kind == "captured":
         labels = ground_truth.read([str(truth.place)]).frame
         labels = labels.rename({"label": quality.label}) if "label" in labels.columns else labels
@@ -106,7 +106,50 @@ def _quality(
     from assay.watch.quality.reading import sample
 
     now = sample(frame, _problem(quality), _columns(frame, quality))
-    return look(now, _thresholds(before, quality), window, joined=joined)
+    thresholds = _thresholds(before, quality)
+    measured = look(now, thresholds, window, joined=joined)
+    if before is None or quality.probability is None or quality.problem == "regression":
+        return measured
+    return _with_estimate(measured, frame, before, thresholds, window, quality)
+
+
+def _with_estimate(
+    measured: Look,
+    frame: polars.DataFrame,
+    before: polars.DataFrame,
+    thresholds: tuple[Threshold, ...],
+    window: Window,
+    quality: Quality,
+) -> Look:
+    """What quality probably is, from how sure the model is: warnings beside what ground truth says."""
+    from assay.watch.quality import estimated, estimating
+    from assay.watch.quality.reading import sample
+
+    problem = _problem(quality)
+    try:
+        calibrator = estimated.calibrate(sample(before, problem, _columns(before, quality)))
+    except UndecidedError as error:
+        return replace(measured, details={**measured.details, "estimated": {"reason": error.message}})
+    # Every prediction is read, labelled or not; the estimate never sees a label.
+    every = sample(_blind(frame, before, quality), problem, _columns(frame, quality))
+    assert every.score is not None
+    guessed = estimating.look(
+        estimated.classification(every.predicted.astype(int), every.score, problem, calibrator), thresholds, window
+    )
+    return replace(
+        measured,
+        checks=(*measured.checks, *guessed.checks),
+        metrics=(*measured.metrics, *guessed.metrics),
+        details={**measured.details, "estimated": dict(guessed.details)},
+    )
+
+
+def _blind(frame: polars.DataFrame, before: polars.DataFrame, quality: Quality) -> polars.DataFrame:
+    """The predictions with some label of the reference everywhere: reading needs one, and none is believed."""
+    import polars
+
+    known = before.get_column(quality.label).drop_nulls()
+    return frame.with_columns(polars.lit(known.item(0), dtype=known.dtype).alias(quality.label))
 
 
 def _thresholds(before: polars.DataFrame | None, quality: Quality) -> tuple[Threshold, ...]:

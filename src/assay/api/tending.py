@@ -77,10 +77,16 @@ def ready(monitors: files.Monitors, signing: Signing = NOBODY) -> None:
 
 def tend(monitors: files.Monitors, *, signing: Signing = NOBODY, clock: Callable[[], datetime] = utc_now) -> Tended:
     """Ask the alarms, carry out what they set off, and send numbers on. Raises `AssayError`."""
+    from assay.watch.alarms import history as histories
+    from assay.watch.alarms.history import History
     from assay.watch.alarms.run import evaluate_all
+    from assay.watch.metrics import interface as metrics
     from assay.watch.metrics.store import open_store
 
     store = open_store(monitors.path(monitors.store))
+    history, now = History(store.database), clock()
+    store.forget(now - metrics.KEPT)
+    history.forget(now - histories.KEPT)
     changed = evaluate_all(store, tuple(one for one, _ in alarms(monitors)), clock())
     return replace(act(monitors, signing=signing, clock=clock), transitions=tuple(changed))
 
@@ -245,7 +251,10 @@ def _acting(monitors: files.Monitors, signing: Signing) -> Runner:
         standing = suspicions.standing(monitor=event.monitor or None, target=event.target or None)
         if not event.monitor and not event.target:
             standing = suspicions.standing()  # nobody knows what it is about: any suspicion may be
-        return f"a suspicion is open since {standing[0].due:%Y-%m-%d %H:%M}: {standing[0].said}" if standing else None
+        if not standing:
+            return None
+        first = standing[0]
+        return f"a suspicion is open since {first.due:%Y-%m-%dT%H:%MZ}: {first.pattern}, seen by {first.monitor}"
 
     from assay.api.acting import retrain, tell
 

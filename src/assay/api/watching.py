@@ -21,7 +21,7 @@ from assay.api.signers import signer
 from assay.api.tending import DIMENSION, NOBODY, Signing, Tended, about, alarmed, target_of, tend, utc_now
 from assay.errors import AssayError, UndecidedError
 from assay.watch import settings as files
-from assay.watch.interface import Look, Metric, Outcome, Topic, Window
+from assay.watch.interface import Check, Look, Metric, Outcome, Topic, Window
 from assay.watch.schedule.expressions import parse
 from assay.watch.schedule.ledger import Ledger, State
 from assay.watch.schedule.service import Ended, Job, Run, take, tick
@@ -247,9 +247,14 @@ def _said(looks: Sequence[Look]) -> str:
 
     words = []
     for look in looks:
-        wrong = [shown(check.feature or check.check) for check in look.violations]
+        wrong = [shown(_named_after(look, check)) for check in look.violations if check.severity == "error"]
         if look.outcome is Outcome.UNDECIDED:
             wrong = [check.message for check in look.checks if check.message][:1]
         found = f": {', '.join(list(dict.fromkeys(wrong))[:5])}" if wrong else ""
         words.append(f"{look.topic.value} {look.outcome.value}{found}")
     return "; ".join(words)
+
+
+def _named_after(look: Look, check: Check) -> str:
+    """What a violation is known by: its column, the pattern of a suspicion, or its own name."""
+    return check.feature or (str(check.observed) if look.topic is Topic.POISONING else check.check)

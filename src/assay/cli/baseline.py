@@ -40,6 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--least", type=int, default=10, metavar="N", help="values seen less often are kept as hashes only (default 10)"
     )
     group.add_argument("--seed", type=int, default=0, metavar="N", help="of these hashes (default: a secret one)")
+    parser.add_argument(
+        "--constraints", metavar="FILE", help="write the suggested constraints as YAML there, too, to be edited"
+    )
     flags.making(parser, run)
 
 
@@ -64,6 +67,12 @@ def run(parsed: argparse.Namespace) -> int:
         os.makedirs(place, exist_ok=True)
     elif place != "-":
         require_folder(place)
+    if parsed.constraints is not None:
+        require_folder(parsed.constraints)
+        if os.path.exists(parsed.constraints):
+            raise UsageError(
+                f"{parsed.constraints} is there already", hint="what people have edited is not overwritten"
+            )
     made = baseline(
         data(parsed, parsed.data),
         name=place,
@@ -75,6 +84,10 @@ def run(parsed: argparse.Namespace) -> int:
     )
     for text in made.notes:
         printing.note(f"assay: {text}", quiet=parsed.quiet)
+    if parsed.constraints is not None:
+        from assay.watch.constraints import reading
+
+        write_atomic(parsed.constraints, reading.dumps(made.baseline.constraints))
     if place == "-":
         printing.document(next(iter(made.documents.values())), None)
         return 0
@@ -101,6 +114,8 @@ def run(parsed: argparse.Namespace) -> int:
             printing.line(line)
         for name in made.documents:
             printing.line(f"wrote {os.path.join(place, name) if parsed.output == 'sagemaker' else place}")
+        if parsed.constraints is not None:
+            printing.line(f"wrote {parsed.constraints}")
         if made.by:
             printing.line(f"attested by {made.by}")
             printing.line(f"  evidence  {(made.entry or '')[:12]} in {printing.place(made.store or '')}")

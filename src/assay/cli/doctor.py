@@ -18,6 +18,15 @@ EXTRAS = {
     "keras": ("h5py", "tensors of Keras and HDF5 files in bills of materials"),
     "notebook": ("nbclient", "assay run NOTEBOOK.ipynb"),
     "gpu": ("pynvml", "use of NVIDIA GPUs in traces of assay run"),
+    "watch": ("polars", "assay baseline and assay monitor"),
+    "charts": ("matplotlib", "pictures of assay monitor report and check --report"),
+    "postgres": ("psycopg", "monitoring kept in PostgreSQL, and data read from it"),
+    "prometheus": ("prometheus_client", "exports of monitoring to Prometheus"),
+    "otel": ("opentelemetry.exporter.otlp.proto.http", "exports of monitoring to OpenTelemetry"),
+    "aws": ("boto3", "exports of monitoring to CloudWatch"),
+    "spark": ("pyspark", "profiles on Spark"),
+    "dask": ("distributed", "profiles on Dask"),
+    "ray": ("ray", "profiles on Ray Data"),
     "alerts": ("apprise", "alerts to mail, chat and the other services of Apprise"),
 }
 """Extra to (module, what it is for)."""
@@ -49,7 +58,7 @@ def run(parsed: argparse.Namespace) -> int:
     git = shutil.which("git")
     rows.append(("ok", "git", git) if git else ("missing", "git", "git: targets need the git program"))
     for extra, (module, purpose) in EXTRAS.items():
-        if util.find_spec(module) is None:
+        if not _installed(module):
             rows.append(("missing", f"assay[{extra}]", f"{purpose}: pip install '.[{extra}]' in assay's folder"))
         else:
             rows.append(("ok", f"assay[{extra}]", purpose))
@@ -68,6 +77,13 @@ def run(parsed: argparse.Namespace) -> int:
 def cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _installed(module: str) -> bool:
+    try:
+        return util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a dotted name whose parent is not there
+        return False
 
 
 def _key(private: str, public: str) -> tuple[str, str, str]:

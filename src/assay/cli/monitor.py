@@ -27,6 +27,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _check(actions)
     monitor_jobs.configure(actions)
     monitor_report.configure(actions)
+    job = actions.add_parser(
+        "container", help="one job of SageMaker Model Monitor's container contract, told by environment variables"
+    )
+    job.set_defaults(run=container)
+
+
+def container(_parsed: argparse.Namespace) -> int:
+    """The image's entry point: everything is in the environment, and the exit code is the platform's."""
+    from assay.watch.sagemaker.byoc import main
+
+    return main()
 
 
 def _check(actions: Any) -> None:

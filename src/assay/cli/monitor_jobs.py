@@ -161,7 +161,9 @@ def show(parsed: argparse.Namespace) -> int:
         for one in found.runs:
             printing.line(f"  {one.due:%Y-%m-%dT%H:%MZ}  {one.state:<24}{one.said}")
     for suspicion in listed.suspicions:
-        printing.line(f"suspicion open: {suspicion.monitor} {suspicion.due:%Y-%m-%dT%H:%MZ}: {suspicion.said}")
+        # The whole sentence names every signal: a line each is enough at a glance.
+        said = suspicion.said if parsed.verbose else suspicion.said.partition("; ")[0]
+        printing.line(f"suspicion open: {suspicion.monitor} {suspicion.due:%Y-%m-%dT%H:%MZ}: {said}")
     for entry in listed.actions:
         printing.line(f"action {entry.key[:12]} {entry.action} {entry.state}: {entry.event.alarm}: {entry.said}")
     return 0

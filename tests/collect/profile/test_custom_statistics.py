@@ -98,6 +98,15 @@ def test_parts_are_the_same_as_the_whole() -> None:
     assert parts.equals(whole)
 
 
+def test_a_row_alone_is_computed_as_among_others() -> None:
+    """polars divides one row by a number, and multiplies several by its inverse."""
+    frame = pl.DataFrame({"a": [round(7**12.345 * i) for i in range(1, 60)]})
+    customs = [Custom("c", sql="a / 7")]
+    custom.tried(frame, customs)
+    parts = pl.concat([custom.extended(frame.slice(i, 1), customs) for i in range(frame.height)])
+    assert parts.equals(custom.extended(frame, customs))
+
+
 def test_functions_give_a_series_or_a_list(code: str) -> None:
     customs = [Custom(name, function=f"{code}:{name}") for name in ("double", "listed", "Of.inner")]
     custom.check(customs, customs)

@@ -66,7 +66,7 @@ def profile(
     wanted = tuple(customs) if spec is None else spec.customs
     custom.check(wanted, customs)
     source.expect(dict(kinds or {}) if spec is None else _kinds(spec))
-    pick = _Pick(source, spec, columns, wanted)
+    pick = Pick(source, spec, columns, wanted)
     frames = source.frames(pick.only)
     first = next(frames, None)
     if first is not None:
@@ -92,7 +92,7 @@ def _kinds(spec: Spec) -> dict[str, Kind]:
     return {column.name: column.kind for column in spec.columns}
 
 
-class _Pick:
+class Pick:
     """The columns of a frame that are profiled, and the statistics beside them."""
 
     def __init__(
@@ -130,7 +130,7 @@ class _Work:
         self,
         spec: Spec,
         frames: Iterator[polars.DataFrame],
-        pick: _Pick,
+        pick: Pick,
         progress: Progress | None,
         total: int | None,
     ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from assay.watch.columns import shown
 from assay.watch.interface import Check, Look, Metric, Outcome, Topic
 
 if TYPE_CHECKING:
@@ -88,7 +89,7 @@ def _check(drift: ColumnDrift, test: Test, settings: Settings) -> Check:
     values = test.name == "values"
     sagemaker = "baseline_drift_check" if values else None
     if distance is None:
-        message = f"{drift.column}: {test.reason}"
+        message = f"{shown(drift.column)}: {test.reason}"
         return Check(f"drift:{test.name}", Outcome.UNDECIDED, drift.column, message=message, sagemaker=sagemaker)
     measures = {"distance": distance.value, "floor": distance.floor, "effect": distance.effect}
     measures |= {"p": test.p, "q": test.q} | dict(test.measures)
@@ -109,9 +110,8 @@ def _message(drift: ColumnDrift, test: Test, settings: Settings) -> str:
     """The distance beside noise floor, practical effect and significance."""
     distance = test.decisive
     assert distance is not None
-    what = (
-        f"{'prediction ' if drift.prediction else ''}{drift.column}: {_NAMES[distance.name]} {_short(distance.value)}"
-    )
+    named = f"{'prediction ' if drift.prediction else ''}{shown(drift.column)}"
+    what = f"{named}: {_NAMES[distance.name]} {_short(distance.value)}"
     floor = f"noise floor {_short(distance.floor)} for {test.after:,} against {test.before:,}"
     effect = f"practical effect {_short(distance.effect)}"
     above = [text for text, limit in ((floor, distance.floor), (effect, distance.effect)) if distance.value > limit]

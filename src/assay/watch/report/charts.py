@@ -126,9 +126,11 @@ def drift_over_time(windows: Sequence[Window], events: Sequence[AlarmEvent]) -> 
             axes.plot(*zip(*series[name], strict=True), marker=mark, markersize=4, linewidth=1.2, label=shown(name, 24))
         axes.axhline(1.0, color=LIMIT, linestyle="--", linewidth=1.2)
         _alarms(axes, windows, events)
-        if max(value for name in worst for _, value in series[name]) > 20:
+        most = max(1.0, *(value for name in worst for _, value in series[name]))
+        if most > 20:
             axes.set_yscale("symlog", linthresh=2)
-        axes.set_ylim(bottom=0)
+            axes.yaxis.set_major_formatter("{x:,g}")  # powers of ten are mathematical text, which is switched off
+        axes.set_ylim(0, most * (6 if most > 20 else 1.4))  # the legend is above the lines
         axes.legend(loc="upper left", fontsize=8, ncols=4)
         _tidy(axes)
     return made[0]

@@ -25,12 +25,7 @@ def first(data: Any, rows: int) -> Any:
         some = partitions[done : done + max(1, done)]
         heads += delayed(list)([delayed(_head)(one, rows) for one in some]).compute()
         done += len(some)
-    full = [head for head in heads if len(head)] or heads[:1]
-    if len(full) == 1:
-        return full[0]
-    import pandas
-
-    return pandas.concat(full, ignore_index=True).head(rows)
+    return [head for head in heads if len(head)] or heads[:1]
 
 
 def fold(data: Any, part: Part, merge: Merge) -> bytes | None:

@@ -21,7 +21,7 @@ class Engine(Protocol):
     """One engine. Its modules are its implementations: each is a file of this folder."""
 
     def first(self, data: Any, rows: int) -> Any:
-        """A table of at most about ``rows`` rows of ``data``; one with columns and no row where there is none."""
+        """About ``rows`` rows of ``data`` as a table, or several; one with columns and no row where there is none."""
 
     def fold(self, data: Any, part: Part, merge: Merge) -> bytes | None:
         """``part`` of each of the tables, merged by ``merge``. None where no part gave a state."""

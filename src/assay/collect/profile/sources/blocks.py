@@ -6,10 +6,11 @@ A block ends where a record does: at the end of a line that is not inside quotes
 from __future__ import annotations
 
 import contextlib
+import os
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any, Protocol
+from typing import IO, Any, Protocol, cast
 
 from assay.collect.profile.sources.steady import told
 from assay.errors import DocumentError, MissingExtraError
@@ -53,13 +54,14 @@ class Bytes(Protocol):
 def unpacked(path: str) -> Bytes:
     """The file, opened, and unpacked as its first bytes demand. Raises `AssayError`."""
     with told(path, "text"):
-        file = open(path, "rb")  # noqa: SIM115  the caller closes it
-        head = file.read(4)
-        file.seek(0)
+        opened = open(path, "rb")  # noqa: SIM115  the caller closes it
+        head = opened.read(4)
+        opened.seek(0)
+        file = _Begun(opened)
     if head.startswith(GZIP):
         import gzip
 
-        return _Unpacking(gzip.GzipFile(fileobj=file), file)
+        return _Unpacking(gzip.GzipFile(fileobj=cast(Any, file)), file)
     if head == ZSTANDARD:
         try:
             import zstandard
@@ -70,10 +72,27 @@ def unpacked(path: str) -> Bytes:
     return file
 
 
+class _Begun:
+    """A file as long as it was when reading began: one that is written faster than it is read would never end."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._left = os.fstat(file.fileno()).st_size
+        self.name = file.name
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._file.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self._file.close()
+
+
 class _Unpacking:
     """An unpacking reader that closes the file beneath it, and says in one way that the packing is broken."""
 
-    def __init__(self, reader: Any, file: IO[bytes]) -> None:
+    def __init__(self, reader: Any, file: _Begun) -> None:
         self._reader, self._file = reader, file
         self._name = file.name
 
@@ -95,7 +114,7 @@ class _Unpacking:
 class _Zstandard:
     """Unpacks Zstandard frame after frame; unlike the library's own reader it tells an end from a cut."""
 
-    def __init__(self, file: IO[bytes], make: Any) -> None:
+    def __init__(self, file: _Begun, make: Any) -> None:
         self._file, self._make = file, make
         self._frame = make().decompressobj()
         self._packed = b""

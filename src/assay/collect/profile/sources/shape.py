@@ -78,8 +78,8 @@ def even(
 ) -> Iterator[pl.DataFrame]:
     """Frames of at most `ROWS` rows and about `BYTES`, small ones put together; counted in ``notes``.
 
-    An empty frame is given out only if there is no other. ``steady`` is asked before the last one is given out: it
-    raises where what was read is not one state of the file.
+    An empty frame is given out only if there is no other. ``steady`` is asked for each and before the last one is
+    given out: it raises where what was read is not one state of the file.
     """
     waiting: list[pl.DataFrame] = []
     rows = size = 0
@@ -116,9 +116,15 @@ def even(
 
 
 def _read(frames: Iterable[pl.DataFrame], steady: Callable[[], None] | None) -> Iterator[pl.DataFrame]:
-    """The same; of a file that became unreadable because it changed, that is what is said."""
+    """The same; of a file that became unreadable because it changed, that is what is said.
+
+    Asked at every frame: a file that grows as fast as it is read has no end.
+    """
     try:
-        yield from frames
+        for frame in frames:
+            if steady is not None:
+                steady()
+            yield frame
     except DocumentError:
         if steady is not None:
             steady()
