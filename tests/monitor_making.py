@@ -114,3 +114,16 @@ def call(capsys: Any, *arguments: str) -> tuple[int, str, str]:
     assert all(char.isprintable() or char == "\n" for char in out + err)
     assert os.environ["HOME"] not in out
     return code, out, err
+
+
+def turn(folder: str, at: str, owner: str) -> None:
+    """What `assay monitor schedule --once` does, at a time of the test's choice; as a process that can be killed."""
+    from assay.api import tending, watching
+    from assay.api.signers import SignWith
+    from assay.watch import settings
+
+    signing = tending.Signing(SignWith(key=os.path.join(folder, "key.pem")), os.path.join(folder, "evidence"))
+    monitors = settings.load(os.path.join(folder, "monitors.yml"))
+    now = datetime.fromisoformat(at)
+    watching.due(monitors, owner, signing=signing, clock=lambda: now)
+    tending.tend(monitors, signing=signing, clock=lambda: now)

@@ -233,6 +233,8 @@ _WORDS = {
     "https://assay.dev/scan-baseline/": "scan baseline",
     "https://assay.dev/evaluation/": "evaluation",
     "https://assay.dev/monitoring/": "monitoring report",
+    "https://assay.dev/baseline/": "baseline of its values",
+    "https://assay.dev/action/": "action of its monitor",
     "https://assay.dev/verdict/": "verdict",
     "https://assay.dev/profile/": "profile",
     "https://assay.dev/generic/": "report",

@@ -27,6 +27,11 @@ _SCHEMA = (
   next_at BIGINT NOT NULL,
   changed BIGINT NOT NULL,
   said TEXT NOT NULL)""",
+    """CREATE TABLE IF NOT EXISTS action_told (
+  id TEXT NOT NULL,
+  state TEXT NOT NULL,
+  changed BIGINT NOT NULL,
+  PRIMARY KEY (id, state, changed))""",
     "CREATE INDEX IF NOT EXISTS action_run_state ON action_run (state, next_at)",
     "CREATE INDEX IF NOT EXISTS action_run_action ON action_run (action, changed)",
 )
@@ -127,6 +132,22 @@ class Ledger:
     def blocked(self) -> list[Entry]:
         """Those that wait for a release."""
         return self._entries("WHERE state = ? ORDER BY changed, id", (State.BLOCKED,))
+
+    def untold(self) -> list[Entry]:
+        """Those that have come to an end, or to a stop, of which no evidence was made; oldest first."""
+        return self._entries(
+            "WHERE state NOT IN (?, ?) AND NOT EXISTS (SELECT 1 FROM action_told t WHERE t.id = action_run.id "
+            "AND t.state = action_run.state AND t.changed = action_run.changed) ORDER BY changed, id",
+            (State.PENDING, State.RUNNING),
+        )
+
+    def told(self, entry: Entry) -> None:
+        """There is evidence of how this one stands."""
+        with self._database.transaction() as go:
+            go.change(
+                "INSERT INTO action_told VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+                (entry.key, entry.state, number(entry.changed)),
+            )
 
     def recent(self, limit: int = 100) -> list[Entry]:
         """The newest ones, newest first."""
