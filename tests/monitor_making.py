@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars
-import yaml
 
 from assay.api.baselines import Data, Shape, baseline
 from assay.cli.main import main
@@ -97,12 +98,18 @@ def make(folder: Path, shifts: list[float] | None = None) -> Path:
 
 def write(folder: Path, changes: dict[str, Any] | None = None, **monitor: Any) -> Path:
     """The file ``monitors.yml``: `MONITORS` with other sections, and other keys of its monitor (None drops one)."""
-    document = json.loads(json.dumps(MONITORS)) | (changes or {})
+    document = json.loads(json.dumps(MONITORS | (changes or {})))
     first = document["monitors"][0]
     first.update(monitor)
     document["monitors"][0] = {key: value for key, value in first.items() if value is not None}
-    (folder / "monitors.yml").write_text(yaml.safe_dump(document))
+    (folder / "monitors.yml").write_text(json.dumps(document))  # which is YAML, and has no anchors
     return folder / "monitors.yml"
+
+
+def rows(folder: Path, query: str) -> list[Any]:
+    """What the database of the monitors says."""
+    with closing(sqlite3.connect(folder / "monitoring.db")) as database:
+        return database.execute(query).fetchall()
 
 
 def call(capsys: Any, *arguments: str) -> tuple[int, str, str]:

@@ -6,10 +6,14 @@ Each process is a real one and is really killed; the one after it begins when th
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import multiprocessing
+import queue
 import random
 import sqlite3
+import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -20,11 +24,30 @@ from typing import Any
 
 import pytest
 
+from assay.api import tending, watching
 from assay.api.keeping import open_store
+from assay.api.signers import SignWith
+from assay.api.tending import Tended
+from assay.watch import settings
 from assay.watch.schedule.ledger import LEASE
-from monitor_making import hour, make, turn, write
+from monitor_making import hour, make, rows, turn, write
 
 ROUNDS = 24
+MORE = [
+    "assay.api.watching",
+    "assay.api.acting",
+    "assay.watch.alarms.run",
+    "assay.watch.actions.runner",
+    "assay.watch.actions.kinds",
+    "assay.watch.metrics.export.settings",
+    "assay.watch.integrity",
+    "assay.watch.drift.look",
+    "assay.watch.suspicion.ledger",
+    "assay.watch.evidence",
+    "assay.watch.windows",
+    "assay.watch.constraints.look",
+    "assay.evidence.stores.directory",
+]
 LATER = LEASE + timedelta(minutes=1)
 
 ALARM = {
@@ -56,7 +79,9 @@ class Schedulers:
     def __init__(self, place: Path) -> None:
         self._place = place
         self._context = multiprocessing.get_context("forkserver")
-        self._context.set_forkserver_preload(["monitor_making", "assay.api.watching", "assay.api.stating"])
+        # What a fresh process imports for a run costs twenty times the run.
+        known = [name for name in sys.modules if name.startswith("assay.")]
+        self._context.set_forkserver_preload(["numpy", "polars", "scipy.special", "cronsim", "yaml", *MORE, *known])
 
     def start(self, at: datetime) -> BaseProcess:
         started = self._context.Process(target=turn, args=(str(self._place), at.isoformat(), "test"))
@@ -78,11 +103,6 @@ class Schedulers:
         running.kill()
         running.join(60)
         return running.exitcode != 0
-
-
-def rows(place: Path, query: str) -> list[Any]:
-    with sqlite3.connect(place / "monitoring.db") as database:
-        return database.execute(query).fetchall()
 
 
 def statements(place: Path) -> Iterator[dict[str, Any]]:
@@ -142,3 +162,52 @@ def test_killed_at_any_moment(place: Path) -> None:
     acted = {one["predicate"]["key"]: one["predicate"]["outcome"] for one in kept if "cause" in one["predicate"]}
     assert acted == actions
     assert (place / "assay.prom").read_text().count('assay_drift_rows{Monitor="credit"} 600.0') == 1
+
+
+def test_a_database_that_is_busy_does_not_end_the_scheduler(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stops: a lock on the database that silences the watch for good."""
+    monkeypatch.setattr("assay.watch.database.BUSY", 0.05)
+    monitors = settings.load(str(place / "monitors.yml"))
+    signing = tending.Signing(SignWith(key=str(place / "key.pem")), str(place / "evidence"))
+    stop, told, warned = threading.Event(), queue.Queue[str](), queue.Queue[str]()
+    other = sqlite3.connect(place / "monitoring.db", isolation_level=None, check_same_thread=False)
+
+    def clock() -> datetime:
+        if not locked.is_set():
+            locked.set()
+            other.execute("BEGIN IMMEDIATE")
+        return hour(2) - timedelta(milliseconds=50)
+
+    def say(tended: Tended) -> None:
+        for text in tended.warnings:
+            warned.put(text)
+
+    def tell(name: str, ended: watching.Ended) -> None:
+        told.put(f"{name} {ended.state}")
+
+    locked = threading.Event()
+    serve = functools.partial(watching.serve, monitors, "test", stop=stop, signing=signing, clock=clock)
+    running = threading.Thread(target=serve, kwargs={"told": tell, "tended": say})
+    try:
+        running.start()
+        assert "database is locked" in warned.get(timeout=60) and told.empty()
+        assert "database is locked" in warned.get(timeout=60)
+        other.execute("ROLLBACK")
+        assert told.get(timeout=60) == "credit Completed"
+    finally:
+        stop.set()
+        other.close()
+        running.join(60)
+    assert not running.is_alive()
+
+
+def test_a_disk_that_is_full_is_the_run_s_own_trouble(place: Path) -> None:
+    """Stops: one monitor that cannot keep its evidence and takes all the others along."""
+    (place / "evidence").write_text("no folder")
+    monitors = settings.load(str(place / "monitors.yml"))
+    signing = tending.Signing(SignWith(key=str(place / "key.pem")), str(place / "evidence"))
+    ended = watching.due(monitors, "test", signing=signing, clock=lambda: hour(1))
+    assert [(name, one.state) for name, one in ended] == [("credit", "Failed")]
+    (place / "evidence").unlink()
+    again = watching.run_claimed(monitors, "credit", hour(1), "test", signing=signing, clock=lambda: hour(1))
+    assert again is not None and again.state == "Completed"

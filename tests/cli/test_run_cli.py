@@ -231,6 +231,9 @@ def test_a_notebook_is_a_step(place: Path) -> None:
     ("words", "code", "said"),
     [
         (("run",), 2, "no command is named"),
+        (("run", "--inputs", "data", "true"), 2, "no command is named after '--'"),
+        (("run", "--key", "no.pem", "--", "true"), 2, "assay keys generate -O no.pem"),
+        (("run", "--profile", "no.yaml", "--", "true"), 2, "with --learn the first run"),
         (("run", "--", "no-such-program"), 2, "there is no program 'no-such-program'"),
         (("run", "--inputs", "missing", "--", "true"), 2, "'missing' is not on this disk"),
         (("run", "--net", "none", "pypi.org:443", "--", "true"), 2, "stand alone"),

@@ -12,7 +12,7 @@ from assay.api.stating import state
 from assay.errors import AssayError
 from assay.targets.registry import resolve
 from assay.watch.actions.interface import ActionError, Event
-from assay.watch.actions.ledger import Entry, State
+from assay.watch.actions.ledger import Entry
 
 if TYPE_CHECKING:
     from assay.api.tending import Signing
@@ -73,13 +73,11 @@ def retrain(action: RetrainAction, event: Event, folder: str, signing: Signing) 
 
 
 def state_action(entry: Entry, kind: str, signing: Signing, now: datetime) -> str | None:
-    """Evidence about the event's target of how an action ended; None for one that is still to be tried."""
+    """Evidence about the event's target of how an action ended, or why it waits; the store's entry."""
     import msgspec
 
     from assay.evidence.predicates import action as predicate
 
-    if entry.state not in (State.DONE, State.FAILED, State.LIMITED, State.BLOCKED, State.UNKNOWN):
-        return None
     event = entry.event
     cause = {"alarm": event.alarm, "state": event.state, "before": event.before, "time": event.time}
     said = {
@@ -89,7 +87,7 @@ def state_action(entry: Entry, kind: str, signing: Signing, now: datetime) -> st
         "cause": {**cause, **({"reason": event.reason} if event.reason else {})},
         "outcome": entry.state.value,
         "attempts": entry.attempts,
-        "finished": now.replace(microsecond=0),
+        "finished": entry.changed.replace(microsecond=0),
         **({"said": entry.said} if entry.said else {}),
         **({"monitor": event.monitor} if event.monitor else {}),
     }

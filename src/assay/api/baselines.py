@@ -155,6 +155,33 @@ def baseline(
     return Based(made, documents, notes_of(built), by, said.entry, said.store, said.document)
 
 
+def baseline_of(
+    states: Sequence[bytes],
+    *,
+    name: str = "baseline.json",
+    output: str = "json",
+    least: int = 10,
+    now: datetime | None = None,
+) -> Based:
+    """The baseline of profiles that were made elsewhere with one spec (`api.scaling.profile`), such as one a day.
+
+    Four or more of like size, in the order of time, also teach how much windows differ by themselves. ``output`` is
+    ``json`` or ``sagemaker``: evidence is about files, and these are not here. Raises `AssayError`.
+    """
+    from assay.api.scaling import built
+    from assay.collect.profile.partial import decode, merge
+
+    if output not in ("json", "sagemaker"):
+        raise UsageError(f"a profile without its data cannot be written as {output!r}", hint="json or sagemaker")
+    started = (now or datetime.now(UTC)).replace(microsecond=0)
+    whole = built(merge(*states))
+    rows = [decode(state).rows for state in states]
+    apart = states if min(rows) * 2 >= max(rows) else ()
+    made = _made(whole, Shape(least=least), started, apart)
+    few = ("the profiles differ too much in size to tell how much windows differ",) if rows and not apart else ()
+    return Based(made, _documents(made, output, name), (*notes_of(whole), *few))
+
+
 def _made(
     built: Built,
     shape: Shape,

@@ -82,7 +82,10 @@ def _start(target: str, options: Options, trust: TrustIn, config: Config) -> tup
     """What to look for, and who is expected to sign evidence about it; None where the statements themselves decide."""
     if target.startswith("sha256:"):
         if not _DIGEST.fullmatch(target):
-            raise UsageError(f"{target[:80]!r} is not sha256: and 64 lower-case hex digits")
+            raise UsageError(
+                f"{target[:80]!r} is not sha256: and 64 lower-case hex digits",
+                hint="trees show the first 12 of them; all stand in 'assay lineage TARGET -o json'",
+            )
         return Start((target,), target[:19]), None
     refuse_own_words(parse(target), config)
     with resolve(target, options) as thing:

@@ -17,7 +17,7 @@ from assay.watch.interface import Check, Look, Outcome, Topic, Window
 if TYPE_CHECKING:
     import polars
 
-    from assay.collect.profile.build import Progress
+    from assay.collect.profile.build import Built, Progress
     from assay.collect.profile.interface import Custom, Profile
     from assay.watch.constraints.baseline import Baseline
     from assay.watch.constraints.model import Constraints
@@ -59,6 +59,8 @@ class Question:
     customs: Sequence[Custom] = ()
     """Statistics of the user's own that the baseline has; functions run only where they are named here again."""
     workers: int | None = None
+    state: bytes | None = None
+    """A profile of the whole window that was made elsewhere (`api.scaling.profile`); `data` is not read then."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +88,6 @@ def see(
     """Look. ``earlier`` are profiles of windows before, to find batches that come twice; ``history`` their rates of
     contradicted labels. Raises `AssayError`.
     """
-    from assay.collect.profile.build import profile
     from assay.collect.profile.partial import decode
     from assay.watch.constraints import baseline as baselines
     from assay.watch.constraints import reading
@@ -95,8 +96,7 @@ def see(
     constraints = reading.load(question.constraints) if question.constraints is not None else known.constraints
     if question.least is not None:
         constraints = _with_least(constraints, question.least)
-    source = opened(question.data, question.window, question.time)
-    built = profile(source, known.profile.spec, customs=question.customs, workers=question.workers, progress=progress)
+    built = _built(question, known, progress)
     current = decode(built.state, labels=None)
     notes = list(notes_of(built))
     looks = list(_profiled(question, known, constraints, current, earlier))
@@ -120,6 +120,24 @@ def see(
             question.topics,
         )
     return Seen(tuple(looks), known, constraints, current, built.state, tuple(notes), drifts)
+
+
+def _built(question: Question, known: Baseline, progress: Progress | None) -> Built:
+    """The window's profile, by the baseline's rules."""
+    if question.state is None:
+        from assay.collect.profile.build import profile
+
+        source = opened(question.data, question.window, question.time)
+        spec = known.profile.spec
+        return profile(source, spec, customs=question.customs, workers=question.workers, progress=progress)
+    from assay.api.scaling import built
+
+    needs_rows = set(question.topics) - {Topic.DATA_QUALITY, Topic.DRIFT}
+    if needs_rows or question.reference is not None or question.quality is not None or question.window is not ALWAYS:
+        raise UsageError(
+            "a profile without its data answers for data quality and drift, of all of its rows", hint="give the data"
+        )
+    return built(question.state, known.profile.spec)
 
 
 def _profiled(
@@ -173,7 +191,11 @@ def _poisoning(question: Question, known: Baseline, history: Sequence[float]) ->
 
     reference, current = _rows(question, known)
     settings = Settings(
-        question.label, question.source, question.ignore, sample=SAMPLE, least=known.constraints.settings.least_rows
+        question.label,
+        question.source,
+        question.ignore,
+        sample=SAMPLE,
+        least=question.least or known.constraints.settings.least_rows,
     )
     return look(suspect(reference, current, settings, history=history), question.window, baseline=known.digest)
 

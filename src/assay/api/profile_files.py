@@ -14,7 +14,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from assay.config import Config
-from assay.errors import RejectedError, UndecidedError
+from assay.errors import RejectedError, UndecidedError, UsageError
 from assay.files import read_file, write_atomic
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def open_profile(path: str, *, keys: Sequence[str] = (), config: Config, now: da
     from assay.evidence.predicates.profile import PREDICATE_TYPE
     from assay.evidence.verification import Candidate, examine
 
+    if not os.path.exists(path):
+        raise UsageError(f"there is no profile {path}", hint="with --learn the first run of 'assay run' starts one")
     data = read_file(path, document.MAX_BYTES)
     signature = path + SIGNATURE
     if not os.path.exists(signature):

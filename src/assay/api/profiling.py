@@ -175,7 +175,8 @@ def _learn(
         previous={"sha256": digest} if digest else None,
     )
     save_profile(wish.path, made, state, secret)
-    return f"learned: {made.runs} runs, {len(made.facts):,} facts in {wish.path}"
+    runs = f"{made.runs} run{'' if made.runs == 1 else 's'}"
+    return f"learned: {runs}, {len(made.facts):,} facts in {wish.path}"
 
 
 def places(wanted: Wanted, files: Files) -> Places:

@@ -258,14 +258,18 @@ def _with_unseen(trace: Trace, files: Files) -> Trace:
 
 @contextmanager
 def _walls(step: Step, wanted: Wanted, plan: Plan) -> Iterator[Walls]:
-    from assay.guard.sandbox.probe import probe
+    from assay.guard.sandbox.probe import forget, probe
     from assay.guard.sandbox.walls import put_up
 
-    walls = put_up(wanted, probe(step.trace), plan)
     try:
-        yield walls
-    finally:
-        walls.close()
+        walls = put_up(wanted, probe(step.trace), plan)
+        try:
+            yield walls
+        finally:
+            walls.close()
+    except UndecidedError:
+        forget()  # what was found out about this place, and remembered, may be why
+        raise
 
 
 def _traced(step: Step, plan: Plan, wanted: Wanted, walls: Walls, environment: Mapping[str, str]) -> Trace:

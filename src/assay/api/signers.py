@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from assay.config import Config, default_key
 from assay.errors import UndecidedError, UsageError
@@ -19,8 +20,7 @@ Passphrase = Callable[[str], bytes]
 """Asked with a text for a prompt when a private key is encrypted."""
 
 
-@dataclass(frozen=True, slots=True)
-class SignWith:
+class SignWith(Struct, frozen=True):
     """The caller's choice of signer; all empty means: whoever the configuration or the default names."""
 
     key: str | None = None
@@ -78,6 +78,10 @@ def _with_key(path: str, certificate: str | None, ask: Passphrase) -> tuple[Sign
     from assay.evidence import keys
     from assay.evidence.signers.key import KeySigner, with_certificates
 
+    if not os.path.exists(path):
+        raise UsageError(
+            f"there is no key {path}", hint=f"make one with 'assay keys generate -O {path}', or name another"
+        )
     key = keys.load_private(read_file(path), path, ask)
     if certificate:
         return with_certificates(key, read_file(certificate), certificate), f"the certificate in {certificate}"

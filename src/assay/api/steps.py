@@ -198,7 +198,10 @@ def _secrets(named: Mapping[str, str]) -> dict[str, str]:
             made[name] = os.fsdecode(read_file(value, 1 << 20).rstrip(b"\n"))
         else:
             # Not a word of the source: whoever wrote the secret itself there would find it in a log.
-            raise UsageError(f"the secret {name} has no source that is there", hint="env:NAME or file:PATH")
+            raise UsageError(
+                f"the secret {name} has no source that is there",
+                hint=f"--secret {name}=env:VARIABLE (one that is set here) or --secret {name}=file:PATH",
+            )
         if "\0" in made[name]:
             raise UsageError(f"the secret {name} holds a byte 0, which no variable can")
     return made

@@ -104,7 +104,7 @@ def act(monitors: files.Monitors, *, signing: Signing = NOBODY, clock: Callable[
         acting.want(transition.actions, _event(monitors, transition, about.get(transition.alarm, "")), clock())
         history.done(transition)
     done = tuple(acting.carry_out(clock))
-    warnings = [*_exported(monitors, store, clock()), *_attest_actions(monitors, signing, done, clock())]
+    warnings = [*_exported(monitors, store, clock()), *_attest_actions(monitors, signing, acting, done, clock())]
     return Tended((), done, tuple(warnings))
 
 
@@ -248,9 +248,12 @@ def _acting(monitors: files.Monitors, signing: Signing) -> Runner:
     suspicions = Suspicions(place)
 
     def blocked(event: Event) -> str | None:
-        standing = suspicions.standing(monitor=event.monitor or None, target=event.target or None)
-        if not event.monitor and not event.target:
-            standing = suspicions.standing()  # nobody knows what it is about: any suspicion may be
+        # Only data that are surely about something else may be poisoned: where a target is not named, any may be meant.
+        standing = [
+            one
+            for one in suspicions.standing()
+            if one.monitor == event.monitor or not (one.target and event.target) or one.target == event.target
+        ]
         if not standing:
             return None
         first = standing[0]
@@ -281,17 +284,23 @@ def _exported(monitors: files.Monitors, store: MetricStore, now: datetime) -> It
         yield from (f"export {sink.name}: {text}" for text in sent.refused)
 
 
-def _attest_actions(monitors: files.Monitors, signing: Signing, done: Sequence[Entry], now: datetime) -> Iterator[str]:
-    """What was done about a target is evidence about it."""
+def _attest_actions(
+    monitors: files.Monitors, signing: Signing, acting: Runner, done: Sequence[Entry], now: datetime
+) -> Iterator[str]:
+    """What was done about a target is evidence about it, also where whoever did it was killed before it said so."""
     from assay.api.acting import state_action
+    from assay.watch.actions.ledger import State
 
     kinds = {str(one.get("name")): str(one.get("type")) for one in monitors.actions}
-    for entry in done:
+    ended = {one.key: one for one in (*acting.untold(now), *done) if one.state is not State.PENDING}
+    for entry in ended.values():
         if entry.event.target:
             try:
                 state_action(entry, kinds.get(entry.action, "unknown"), signing, now)
             except AssayError as error:
                 yield f"the action {entry.action} has no evidence: {error.message}"
+                continue
+        acting.told(entry)
 
 
 def target_of(monitors: files.Monitors, target: str) -> str:

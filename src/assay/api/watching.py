@@ -78,7 +78,7 @@ def run(
             found[at], sums = slow(
                 look, seen.drifts, seen.baseline, seen.constraints, question.drift, seen.state, before
             )
-    looks = tuple(_named(look, name) for look in found)
+    looks = tuple(_named(look, name, due) for look in found)
     if not holds():
         raise UndecidedError(f"the run of {name} was taken over by another scheduler")
     store = open_store(place)
@@ -146,11 +146,14 @@ def serve(
             tended(tend(monitors, signing=signing, clock=clock))
         except AssayError as error:
             # The next turn asks again; a scheduler that ends because a database was busy watches nothing.
-            tended(Tended(warnings=(error.message,)))
+            trouble(error)
+
+    def trouble(error: AssayError) -> None:
+        tended(Tended(warnings=(error.message,)))
 
     ledger = Ledger(monitors.path(monitors.store))
     runs = _runs(monitors, signing, clock)
-    loop(jobs(monitors), ledger, runs, owner, clock=clock, stop=stop, told=told, after=after)
+    loop(jobs(monitors), ledger, runs, owner, clock=clock, stop=stop, told=told, after=after, trouble=trouble)
 
 
 def _runs(monitors: files.Monitors, signing: Signing, clock: Callable[[], datetime]) -> Run:
@@ -184,7 +187,8 @@ def data_of(monitors: files.Monitors, data: files.Data) -> Data:
 
     reading = Reading(header=not data.columns, columns=data.columns, outputs=data.outputs)
     kind = None if data.format == "sql" else data.format
-    return Data(monitors.path(data.place), kind, data.query, reading)
+    scheme = "sqlite:///" if data.place.startswith("sqlite:///") else ""
+    return Data(scheme + monitors.path(data.place), kind, data.query, reading)
 
 
 def _window(monitor: files.Monitor, due: datetime) -> Window:
@@ -210,12 +214,16 @@ def _run_id(name: str, due: datetime) -> str:
     return f"{name}@{due:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _named(look: Look, name: str) -> Look:
-    """A look whose numbers say which monitor they come from."""
+def _named(look: Look, name: str, due: datetime) -> Look:
+    """A look whose numbers say which monitor they come from, and are of this run where it looked at all there is."""
     from assay.watch.metrics.checking import fitting
 
-    metrics = tuple(replace(one, dimensions={DIMENSION: name, **one.dimensions}) for one in map(fitting, look.metrics))
-    return replace(look, metrics=metrics)
+    window = Window(due, due) if look.window == ALWAYS else look.window
+    metrics = tuple(
+        replace(one, time=min(one.time, window.end), dimensions={DIMENSION: name, **one.dimensions})
+        for one in map(fitting, look.metrics)
+    )
+    return replace(look, window=window, metrics=metrics)
 
 
 def _counts(looks: Sequence[Look], name: str) -> Iterator[Metric]:

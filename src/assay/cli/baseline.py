@@ -15,7 +15,17 @@ from assay.errors import UsageError
 def configure(parser: argparse.ArgumentParser) -> None:
     """The command's flags."""
     parser.add_argument(
-        "data", metavar="DATA", help="a file, folder or pattern (Parquet, CSV, JSON Lines, Arrow, captured), or a URL"
+        "data",
+        metavar="DATA",
+        nargs="?",
+        help="a file, folder or pattern (Parquet, CSV, JSON Lines, Arrow, captured), or a URL",
+    )
+    parser.add_argument(
+        "--state",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="instead of data: a profile that was made on a cluster (repeatable, in the order of time; docs/scale.md)",
     )
     parser.add_argument(
         "-o",
@@ -48,7 +58,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Make it."""
-    from assay.api.baselines import Shape, baseline
+    from assay.api import scaling
+    from assay.api.baselines import Shape, baseline, baseline_of
     from assay.collect.profile.interface import Custom, Kind
     from assay.files import require_folder, write_atomic
 
@@ -73,15 +84,24 @@ def run(parsed: argparse.Namespace) -> int:
             raise UsageError(
                 f"{parsed.constraints} is there already", hint="what people have edited is not overwritten"
             )
-    made = baseline(
-        data(parsed, parsed.data),
-        name=place,
-        output=parsed.output,
-        shape=Shape(tuple(parsed.column) or None, kinds, tuple(customs), parsed.seed, parsed.least),
-        progress=telling(parsed.quiet),
-        workers=parsed.workers,
-        **flags.made_with(parsed, "reading"),
-    )
+    if (parsed.data is None) == (not parsed.state):
+        raise UsageError("a baseline is made of DATA, or of profiles: --state FILE")
+    if parsed.state:
+        if parsed.column or kinds or customs or parsed.seed:
+            raise UsageError("what is looked at was settled when the profile was made", hint="only --least changes it")
+        made = baseline_of(
+            [scaling.read(file) for file in parsed.state], name=place, output=parsed.output, least=parsed.least
+        )
+    else:
+        made = baseline(
+            data(parsed, parsed.data),
+            name=place,
+            output=parsed.output,
+            shape=Shape(tuple(parsed.column) or None, kinds, tuple(customs), parsed.seed, parsed.least),
+            progress=telling(parsed.quiet),
+            workers=parsed.workers,
+            **flags.made_with(parsed, "reading"),
+        )
     for text in made.notes:
         printing.note(f"assay: {text}", quiet=parsed.quiet)
     if parsed.constraints is not None:

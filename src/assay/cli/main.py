@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import assay
@@ -35,7 +36,12 @@ COMMANDS = {
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit code: 0 accepted, 1 rejected, 2 wrong usage, 3 could not decide."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if arguments is None:
+        code = main(sys.argv[1:])
+        if sys.argv[1:2] == ["run"]:
+            _leave(code)
+        return code
+    arguments = list(arguments)
     try:
         return _run(arguments)
     except AssayError as error:
@@ -58,6 +64,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RecursionError:
         print("assay: the input is nested too deeply", file=sys.stderr)
         return 2
+
+
+def _leave(code: int) -> None:
+    """End here, with all that was asked to be done at the end done. Python would take apart what it has loaded, piece
+    by piece, which costs as much as starting it did. Returns where that is still needed.
+    """
+    import atexit
+    import threading
+
+    if threading.active_count() > 1:  # somebody may be at work
+        return
+    with suppress(OSError, ValueError):  # Python itself tells of output that cannot be written
+        atexit._run_exitfuncs()
+        for stream in filter(None, (sys.stdout, sys.stderr)):  # None: it was closed when we were started
+            stream.flush()
+        os._exit(code)
 
 
 def _run(arguments: Sequence[str]) -> int:

@@ -45,7 +45,9 @@ def _check(actions: Any) -> None:
         "check", help="hold data against a baseline, once (0 holds, 1 violations, 3 too little)"
     )
     parser.add_argument("--baseline", required=True, metavar="FILE", help="what 'assay baseline' wrote")
-    parser.add_argument("--data", required=True, metavar="DATA", help="a file, folder, pattern or a database's URL")
+    rows = parser.add_mutually_exclusive_group(required=True)
+    rows.add_argument("--data", metavar="DATA", help="a file, folder, pattern or a database's URL")
+    rows.add_argument("--state", metavar="FILE", help="the window's profile, made on a cluster (docs/scale.md)")
     data_arguments(parser)
     group = parser.add_argument_group("what is looked at")
     group.add_argument("--topic", action="append", choices=TOPICS, help="default: data-quality and drift (repeatable)")
@@ -77,7 +79,7 @@ def _check(actions: Any) -> None:
 
 def check(parsed: argparse.Namespace) -> int:
     """Look once."""
-    from assay.api import monitoring
+    from assay.api import monitoring, scaling
     from assay.api.looking import Question
     from assay.api.rows import ALWAYS
     from assay.collect.profile.interface import Custom
@@ -106,6 +108,7 @@ def check(parsed: argparse.Namespace) -> int:
             ignore=tuple(parsed.ignore_column),
             customs=customs,
             workers=parsed.workers,
+            state=scaling.read(parsed.state) if parsed.state is not None else None,
         ),
         target=parsed.target,
         progress=telling(parsed.quiet),
@@ -117,7 +120,8 @@ def check(parsed: argparse.Namespace) -> int:
         from assay.api import monitor_pictures
 
         monitor_pictures.write(
-            monitor_pictures.of_check(checked, f"{parsed.data} against {parsed.baseline}"), parsed.report
+            monitor_pictures.of_check(checked, f"{parsed.data or parsed.state} against {parsed.baseline}"),
+            parsed.report,
         )
     if parsed.output_file:
         import json

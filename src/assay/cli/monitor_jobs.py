@@ -50,7 +50,7 @@ def configure(actions: Any) -> None:
     free.add_argument("--by", required=True, metavar="WHO", help="who answers for it")
     free.add_argument("--reason", required=True, metavar="TEXT", help="why it is right")
     again = _parser(actions, "retry", "carry an action out that failed, was limited or was cut off", retry)
-    again.add_argument("key", metavar="KEY", help="the action's, as 'assay monitor list' shows it")
+    again.add_argument("action_key", metavar="KEY", help="the action's, as 'assay monitor list' shows it")
 
 
 def _parser(actions: Any, name: str, text: str, call: Any) -> argparse.ArgumentParser:
@@ -223,7 +223,7 @@ def retry(parsed: argparse.Namespace) -> int:
     from assay.api import tending
 
     monitors, signing = _opened(parsed)
-    _show_tended(tending.retry(monitors, parsed.key, signing=signing))
+    _show_tended(tending.retry(monitors, parsed.action_key, signing=signing))
     return 0
 
 

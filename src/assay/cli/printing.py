@@ -44,6 +44,11 @@ def size(count: int) -> str:
     return f"{value:.1f} TB"
 
 
+def counted(count: int, noun: str) -> str:
+    """``1 file``, ``2,585 files``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def place(path: str) -> str:
     """A path as a person would write it: relative below this folder, with ``~`` below the home folder."""
     relative = os.path.relpath(path)

@@ -124,7 +124,7 @@ def _step(parsed: argparse.Namespace) -> Step:
     from assay.api.running import Step
 
     if not parsed.command:
-        raise UsageError("no command is named", hint="assay run --outputs out -- python train.py")
+        raise UsageError("no command is named after '--'", hint="assay run --outputs out -- python train.py")
     return Step(
         tuple(parsed.command),
         parsed.step or "",
@@ -205,7 +205,7 @@ def _say(made: Ran, *, verbose: bool) -> None:
         + (f" ({trace.interrupted})" if trace.interrupted else ""),
         f"  read      {len(files.materials) + sum(item.files for item in files.aggregates):,} files"
         f", {sum(item.used for item in files.inputs):,} of them declared inputs",
-        f"  wrote     {len(files.products):,} files",
+        f"  wrote     {printing.counted(len(files.products), 'file')}",
         f"  network   {_contacts(made)}",
         f"  cost      {trace.usage.wall:.1f} s, CPU {trace.usage.user + trace.usage.system:.1f} s, "
         f"memory {trace.usage.memory / (1 << 20):,.0f} MiB",
@@ -231,7 +231,10 @@ def _unusual(compared: Compared, most: int, *, verbose: bool) -> list[str]:
     if len(shown) > most:
         lines.append(f"  unusual   … and {len(shown) - most:,} more (--verbose, --json)")
     if not shown:
-        lines.append(f"  profile   nothing unusual, compared with {compared.runs} earlier runs")
+        earlier = f"nothing unusual, compared with {printing.counted(compared.runs, 'earlier run')}"
+        lines.append(
+            f"  profile   {earlier if compared.runs else 'the first run: there is nothing to compare it with'}"
+        )
     return lines + ([f"  profile   {compared.learned}"] if compared.learned else [])
 
 
@@ -242,7 +245,7 @@ def _contacts(made: Ran) -> str:
     if not found:
         return "nothing was tried"
     refused = sum(item["decision"] == "denied" for item in found)
-    return f"{len(found):,} destinations, {refused:,} refused"
+    return f"{printing.counted(len(found), 'destination')}, {refused:,} refused"
 
 
 def _refusals(made: Ran, most: int) -> list[str]:

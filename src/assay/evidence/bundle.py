@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
+
+from msgspec import Struct
 
 from assay.errors import DocumentError
 from assay.evidence import envelope as dsse
@@ -27,8 +28,7 @@ _MEDIA_TYPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(Struct, frozen=True):
     """A parsed bundle, or a bare envelope that came without one."""
 
     envelope: Envelope

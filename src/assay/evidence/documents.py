@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
+
+from msgspec import Struct
 
 from assay.errors import DocumentError
 from assay.evidence import bundle as bundles
@@ -28,8 +30,7 @@ _CYCLONEDX = "https://cyclonedx.org/bom"
 _VALINT_GENERIC = "http://scribesecurity.com/evidence/generic/v0.1"
 
 
-@dataclass(frozen=True, slots=True)
-class Documents:
+class Documents(Struct, frozen=True):
     """What a file of evidence held."""
 
     bundles: tuple[Bundle, ...]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
 from assay.errors import DocumentError
 
@@ -15,8 +15,7 @@ IN_TOTO = "application/vnd.in-toto+json"
 """Payload type of an in-toto statement."""
 
 
-@dataclass(frozen=True, slots=True)
-class Signature:
+class Signature(Struct, frozen=True):
     """One signature of an envelope."""
 
     sig: bytes
@@ -26,8 +25,7 @@ class Signature:
     """DER, leaf first: witness puts them into the envelope (an extension of DSSE)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
+class Envelope(Struct, frozen=True):
     """A payload with its type and signatures."""
 
     payload: bytes

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
+from msgspec import Struct
 
 from assay.errors import DocumentError, SignatureError, UsageError
 
@@ -30,8 +30,7 @@ _CURVES: dict[str, tuple[str, type[hashes.HashAlgorithm]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class PublicKey:
+class PublicKey(Struct, frozen=True):
     """A public key that can check signatures."""
 
     algorithm: str
@@ -66,8 +65,7 @@ class PublicKey:
             self.key.verify(signature, data)
 
 
-@dataclass(frozen=True, slots=True)
-class PrivateKey:
+class PrivateKey(Struct, frozen=True):
     """A private key in memory."""
 
     public: PublicKey

@@ -12,7 +12,8 @@ What the document says and what was proved stay apart in the answer. Nothing her
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -247,13 +248,37 @@ def files(statement: Statement, manifest: Manifest) -> Difference | None:
     listed = {subject.name: subject.strong.get("sha256", "") for subject in statement.subjects}
     if len(statement.subjects) < 2 or not there or set(listed.values()).isdisjoint(there.values()):
         return None
+    if inside := _inside(listed, there):
+        # Nothing matches here: the folder is a subject itself, and its own digest has decided. This only says why not.
+        return _names(inside, there, "") or None
     # The folder is known from the first names in order; all others are then compared with it.
     folder = min(listed).removesuffix(min(there))
     prefix = folder if folder.endswith("/") else ""
+    difference = _names(listed, there, prefix)
+    if not difference and len(listed) != len(statement.subjects):
+        return Difference(modified=tuple(listed))  # one name is listed twice: with which digest is anybody's guess
+    return difference
+
+
+def _names(listed: Mapping[str, str], there: Mapping[str, str], prefix: str) -> Difference:
+    """What separates files that are listed below ``prefix`` from those that are there."""
     renamed = {prefix + name: digest for name, digest in there.items()}
     missing = tuple(name for name in listed if name not in renamed)
     extra = tuple(name for name in renamed if name not in listed)
     modified = tuple(name for name, digest in renamed.items() if listed.get(name, digest) != digest)
-    if not (missing or extra or modified) and len(listed) != len(statement.subjects):
-        return Difference(modified=tuple(listed))  # one name is listed twice: with which digest is anybody's guess
     return Difference(missing, extra, modified)
+
+
+def _inside(listed: Mapping[str, str], there: Mapping[str, str]) -> dict[str, str]:
+    """The files of a folder that is listed beside what lies in it, as a run lists its outputs, named from there: of the
+    folder that has most in common with the target. Empty where no folder is listed.
+    """
+    names = sorted(listed)
+    best: dict[str, str] = {}
+    for folder in names:
+        # "0" follows "/": between the two lies everything that is in the folder.
+        first, last = bisect_left(names, folder + "/"), bisect_left(names, folder + "0")
+        inside = {name[len(folder) + 1 :]: listed[name] for name in names[first:last]}
+        if inside and (not best or len(inside.items() & there.items()) > len(best.items() & there.items())):
+            best = inside
+    return best

@@ -11,7 +11,6 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any, Protocol, TypeAlias
 from urllib.parse import urlsplit
 
@@ -101,16 +100,6 @@ class Database:
 
     def _connected(self, begin: str) -> contextlib.AbstractContextManager[Transaction]:
         return _postgresql(self._server, self.name) if self._server else _sqlite(self._file, self.name, begin)
-
-
-def number(moment: datetime) -> int:
-    """A time as it is kept: milliseconds since 1970."""
-    return round(moment.timestamp() * 1000)
-
-
-def moment(number: int) -> datetime:
-    """The time, UTC, that is kept as ``number``."""
-    return datetime.fromtimestamp(number / 1000, UTC)
 
 
 _SQLITE_SERIAL = "INTEGER PRIMARY KEY AUTOINCREMENT"

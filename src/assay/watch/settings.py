@@ -104,7 +104,7 @@ class Monitor(_Section, frozen=True, kw_only=True):
     """How much time a run looks at, up to its due time; None: since the run before."""
     delay: str | None = None
     """How long after the window's end its data is complete."""
-    missed: Literal["all", "last", "none"] = "last"
+    missed: Literal["all", "last"] = "last"
     """Which runs that nobody ran are caught up."""
     least: int = 200
     """Rows below which a window says nothing."""
@@ -211,8 +211,13 @@ def _problem(monitor: Monitor, before: set[str]) -> str | None:
         monitor.waiting()
     except (DocumentError, UsageError) as error:
         return error.message
-    truth = monitor.quality.truth if monitor.quality is not None else None
-    for place, data in (("data", monitor.data), ("quality.truth", truth)):
+    quality = monitor.quality
+    for place, data in (
+        ("data", monitor.data),
+        ("reference", monitor.reference),
+        ("quality.truth", quality.truth if quality is not None else None),
+        ("quality.reference", quality.reference if quality is not None else None),
+    ):
         if data is not None and (data.query is not None) != (data.format == "sql" or "://" in data.place):
             return f"{place}: a database needs 'query', and nothing else has one"
     return None

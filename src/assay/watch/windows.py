@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from assay.watch.database import Database, Row, moment, number
+from assay.errors import StoreError
+from assay.watch.database import Database, Row
+from assay.watch.instants import microseconds, moment
 
 KEPT = 500
 """Windows of one monitor that are kept, the newest."""
 
-MAX_STATE = 64 << 20
-"""Bytes of a state that are unpacked at most."""
+MAX_STATE = 512 << 20
+"""Bytes of a state that are kept and unpacked at most, as of a baseline's."""
 
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS monitor_window (
@@ -54,13 +56,15 @@ class Windows:
     def keep(
         self, monitor: str, due: datetime, looks: list[Mapping[str, Any]], state: bytes, sums: bytes = b""
     ) -> None:
-        """Keep one; a run that is repeated replaces what it had kept."""
+        """Keep one; a run that is repeated replaces what it had kept. Raises `StoreError`."""
+        if len(state) > MAX_STATE:
+            raise StoreError(f"the profile of the window has {len(state):,} bytes, {MAX_STATE:,} at most are kept")
         packed = base64.b64encode(zlib.compress(state)).decode()
         with self._database.transaction() as go:
-            go.change("DELETE FROM monitor_window WHERE monitor = ? AND due = ?", (monitor, number(due)))
+            go.change("DELETE FROM monitor_window WHERE monitor = ? AND due = ?", (monitor, microseconds(due)))
             go.change(
                 "INSERT INTO monitor_window VALUES (?, ?, ?, ?, ?)",
-                (monitor, number(due), json.dumps(looks), packed, sums.decode()),
+                (monitor, microseconds(due), json.dumps(looks), packed, sums.decode()),
             )
             go.change(
                 "DELETE FROM monitor_window WHERE monitor = ? AND due NOT IN "
@@ -69,9 +73,12 @@ class Windows:
             )
 
     def last(self, monitor: str, count: int, before: datetime | None = None) -> list[Kept]:
-        """The newest ``count`` windows that end before ``before``, oldest first."""
-        which, parameters = ("AND due < ? ", (number(before),)) if before is not None else ("", ())
-        with self._database.transaction() as go:
+        """The newest ``count`` windows that end before ``before``, oldest first.
+
+        Raises `StoreError` for a window that is damaged, or larger than `MAX_STATE`.
+        """
+        which, parameters = ("AND due < ? ", (microseconds(before),)) if before is not None else ("", ())
+        with self._database.reading() as go:
             rows = go.rows(
                 f"{_ALL}WHERE monitor = ? {which}ORDER BY due DESC LIMIT ?",
                 (monitor, *parameters, count),
@@ -83,6 +90,12 @@ _ALL = "SELECT monitor, due, looks, state, sums FROM monitor_window "
 
 
 def _kept(row: Row) -> Kept:
-    unpack = zlib.decompressobj()
-    state = unpack.decompress(base64.b64decode(row[3]), MAX_STATE)
-    return Kept(row[0], moment(row[1]), tuple(json.loads(row[2])), state, row[4].encode())
+    try:
+        unpack = zlib.decompressobj()
+        state = unpack.decompress(base64.b64decode(row[3], validate=True), MAX_STATE)
+        if not unpack.eof:
+            raise ValueError("it is cut off, or too large")
+        return Kept(row[0], moment(row[1]), tuple(json.loads(row[2])), state, row[4].encode())
+    except (ValueError, zlib.error) as error:
+        kept = f"the window of {row[0]!r} that the database kept for {moment(row[1]):%Y-%m-%dT%H:%M:%SZ}"
+        raise StoreError(f"{kept} is damaged: {error}") from None

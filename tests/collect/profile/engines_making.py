@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -42,8 +43,12 @@ def table() -> pl.DataFrame:
             "flag": chance.random(ROWS) < 0.3,
             "word": [f"w{n}" for n in chance.zipf(1.5, ROWS) % 50],
             "many": [f"käufer-{n}" for n in chance.integers(0, 9_000, ROWS)],
-            "text": [f"the {n} lazy dogs are jumping over {n * 7} brown foxes" for n in chance.integers(0, 10**9, ROWS)],
-            "money": pl.Series([Decimal(int(n)) / 100 for n in chance.integers(0, 10**6, ROWS)], dtype=pl.Decimal(12, 2)),
+            "text": [
+                f"the {n} lazy dogs are jumping over {n * 7} brown foxes" for n in chance.integers(0, 10**9, ROWS)
+            ],
+            "money": pl.Series(
+                [Decimal(int(n)) / 100 for n in chance.integers(0, 10**6, ROWS)], dtype=pl.Decimal(12, 2)
+            ),
             "day": (index % 400).cast(pl.Int32).cast(pl.Date),
             "moment": (index * 7_777_777_777).cast(pl.Datetime("us")),
             "zoned": (index * 1_000_003).cast(pl.Datetime("us", "America/New_York")),
@@ -54,13 +59,15 @@ def table() -> pl.DataFrame:
         }
     ).with_columns(nest=pl.struct(a=pl.col("small"), b=pl.col("word")))
     gone = {"number": 11, "whole": 13, "flag": 17, "word": 19, "text": 23, "moment": 29, "vector": 31, "tags": 37}
-    return frame.with_columns(pl.when(index % every != 0).then(pl.col(name)).alias(name) for name, every in gone.items())
+    return frame.with_columns(
+        pl.when(index % every != 0).then(pl.col(name)).alias(name) for name, every in gone.items()
+    )
 
 
 def write(folder: Path) -> None:
     """The rows in six files of different lengths, in row groups."""
     frame, ends = table(), [0, 100, 5_000, 9_000, 9_001, 20_000, ROWS]
-    for i, (start, end) in enumerate(zip(ends, ends[1:], strict=False)):
+    for i, (start, end) in enumerate(itertools.pairwise(ends)):
         frame[start:end].write_parquet(folder / f"part-{i}.parquet", row_group_size=1_500)
 
 

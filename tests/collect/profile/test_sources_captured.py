@@ -12,6 +12,7 @@ import pytest
 from assay.collect.profile.interface import Kind
 from assay.collect.profile.sources.interface import Reading
 from assay.collect.profile.sources.opening import open_source
+from assay.collect.profile.sources.within import Within
 from assay.errors import DocumentError, UsageError
 from collect.profile.reading import read
 
@@ -216,3 +217,21 @@ def test_what_a_file_is_must_be_known(tmp_path: Path) -> None:
         open_source(str(tmp_path / "a.xyz"), kind="xml")
     (tmp_path / "b").write_text("a,b\n1,2\n")
     assert read(open_source(str(tmp_path / "b"), kind="csv")).rows() == [(1, 2)]
+
+
+def test_a_time_that_no_calendar_has_in_utc_is_odd_and_no_crash(tmp_path: Path) -> None:
+    path = events(
+        tmp_path / "a.jsonl",
+        event(1, side("1,2"), inferenceTime="0001-01-01T00:00:00+14:00"),
+        event(2, side("3,4"), inferenceTime="2026-01-01T00:00:00Z"),
+    )
+    assert read(open_source(path))["inferenceTime"].len() == 2
+
+
+def test_a_row_at_a_time_that_no_calendar_has_in_utc_is_left_out_and_told() -> None:
+    times = ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-01-01T00:30:00+00:00"]
+    rows = open_source(pl.DataFrame({"at": times, "x": [1, 2, 3]}))
+    within = Within(rows, "at", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
+    assert [x for frame in within.frames() for x in frame["x"]] == [3]
+    assert any("2 row(s)" in remark for remark in within.notes.remarks)
+    assert within.notes.rows == 1

@@ -161,3 +161,11 @@ def test_what_is_no_table_is_said(what: object) -> None:
 def test_a_lazy_table_that_fails_is_a_sentence() -> None:
     with pytest.raises(DocumentError, match="the table cannot be read"):
         read(Table(FRAME.lazy().select(pl.col("none"))))
+
+
+def test_a_pandas_table_without_rows_and_with_object_columns_still_has_its_columns() -> None:
+    """As partitions of Dask are that a filter has emptied."""
+    frame = pd.DataFrame({"a": [1, 2], "b": ["x", 2], "c": ["u", "v"]}).astype({"c": "category"})
+    (empty,) = Table(frame[:0]).frames()
+    assert empty.columns == ["a", "b", "c"]
+    assert empty.height == 0

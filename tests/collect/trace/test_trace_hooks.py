@@ -33,6 +33,29 @@ def test_modules_pickles_libraries_and_hosts(engine, tmp_path):
     assert not [path for path in trace.files if b"assay-audit-hook" in path]
 
 
+ODD = """
+import sys
+sys.path.append("/nowhere")
+for given in ((), (5,), ([],), (None,), (b"bytes",), ("twice",), ("twice",), ("a" * 9000,), ("nul\\0inside",)):
+    sys.audit("import", *given)
+for name in range(3000): sys.audit("import", f"many.names_{name}")
+for event in ("pickle.find_class", "socket.getaddrinfo", "ctypes.dlopen"): sys.audit(event)
+sys.audit("subprocess.Popen")
+import os
+os._exit(3)
+"""
+
+
+@each
+def test_odd_events_get_in_nobodys_way_and_hide_no_other(engine, tmp_path):
+    trace = watch([sys.executable, "-c", ODD], engine, directory=tmp_path, hook=True)
+    assert trace.exit_code == 3
+    assert {"bytes", "twice", "a" * 500, "nul\0inside", *(f"many.names_{name}" for name in range(3000))} <= set(
+        trace.modules
+    )
+    assert trace.modules.count("twice") == 1
+
+
 def test_a_hook_that_nobody_listens_to_is_silent(tmp_path):
     trace = watch([sys.executable, "-c", STEP], directory=tmp_path, hook=False, environment={"PYTHONPATH": FOLDER})
     assert trace.exit_code == 0 and not trace.modules

@@ -112,6 +112,43 @@ def test_a_statement_about_single_files(scene: Scene, case: str) -> None:
         assert decision.verdict is Verdict.FAIL and "describes other contents" in decision.results[0].reason
 
 
+def test_a_changed_output_of_a_run_with_several_is_named(scene: Scene) -> None:
+    """A run lists its output folders and what lies in them. The answer names the changed file and nothing else; files
+    that were listed below a folder are never the folder itself, or guards could be left out of the list.
+    """
+    digests = {path.relative_to(scene.model).as_posix(): sha256(path.read_bytes()) for path in scene.model.rglob("*.*")}
+    whole = [("metrics", "1" * 64), ("metrics/report.json", "2" * 64), ("made", "3" * 64)]
+    for changed, said in (("weights.bin", "modified: 'weights.bin'"), (None, "about other contents")):
+        listed = [(f"made/{name}", "4" * 64 if name == changed else digest) for name, digest in digests.items()]
+        subjects = [{"name": name, "digest": {"sha256": digest}} for name, digest in whole + listed]
+        path = scene.root / "run.json"
+        payload = json.loads(scene.statement(kind=PROVENANCE, predicate=provenance("b"))) | {"subject": subjects}
+        path.write_bytes(dump(signed_by("alice", payload=dump(payload))))
+        decision = scene.decide("- {id: r, require: {evidence: slsaprovenance}}", signature=str(path))
+        reason = decision.results[0].reason
+        assert not decision.accepted and reason.endswith(said), reason
+
+
+def test_a_stranger_is_called_a_stranger(scene: Scene) -> None:
+    """A list of files that nobody expected signed is not compared: nobody knows which files it is about."""
+    import assay
+    from assay.api.signers import SignWith
+
+    made = scene.root / "stranger.sig"
+    assay.sign(str(scene.model), signature=str(made), signer_choice=SignWith(key=scene.private("mallory")))
+    decision = scene.decide("- {id: r, require: {evidence: model-signature}}", signature=str(made))
+    assert decision.verdict is Verdict.MISSING
+    assert "nobody who is expected" in decision.results[0].reason and "other contents" not in str(reasons(decision))
+
+
+@pytest.mark.parametrize("kind", ["link", "slsaprovenance", "runtime-trace"])
+def test_nobody_is_told_to_write_the_record_of_a_run_by_hand(scene: Scene, kind: str) -> None:
+    """A record that somebody typed proves nothing of what ran."""
+    scene.attest("alice")
+    (result,) = scene.decide(f"- {{id: r, require: {{evidence: {kind}}}}}").results
+    assert [need.command for need in result.needs] == ["assay run --outputs DIR -- COMMAND"]
+
+
 @pytest.mark.parametrize("command", ["bom", "sign"])
 def test_what_was_signed_of_a_part_is_not_signed_of_the_whole(scene: Scene, command: str) -> None:
     """Somebody signed the configuration alone. The weights are anybody's."""

@@ -380,7 +380,8 @@ SAMPLES = [
         just(make.monitoring(status="alarm")),
         [
             (just(make.monitoring(end="2026-05-29T00:00:00Z", age=3 * DAY)), STALE),
-            (just(make.monitoring("endpoint")), FAIL),
+            (just(make.monitoring("endpoint")), OTHER),
+            (just(make.monitoring(status="undecided")), FAIL),
             (just(make.monitoring(status="alarm", samples=0)), FAIL),
         ],
     ),

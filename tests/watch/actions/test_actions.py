@@ -3,7 +3,9 @@ import multiprocessing
 import os
 import signal
 import sys
+import tempfile
 import threading
+import tracemalloc
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -212,6 +214,32 @@ def test_what_a_killed_command_started_is_killed_too(tmp_path):
         action.perform(EVENT, "k")
     stat = Path("/proc", (tmp_path / "pid").read_text(), "stat")
     assert not stat.exists() or stat.read_text().split(") ")[1][0] == "Z"
+
+
+def test_a_command_that_says_more_than_memory_holds_keeps_its_last_words(tmp_path):
+    """Stops: a program, or whoever writes what it prints, that fills the scheduler's memory."""
+    script = "import sys\nfor _ in range(64): sys.stdout.write('x' * (1 << 20))\nprint(' the end')"
+    action = made(tmp_path, [{"name": "c", "type": "command", "command": [sys.executable, "-c", script]}])
+    tracemalloc.start()
+    try:
+        assert action.perform(EVENT, "k").endswith("x the end")
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_command_without_a_place_for_its_event_has_failed_and_may_be_tried_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    action = made(tmp_path, [{"name": "c", "type": "command", "command": [sys.executable, "-c", "open('ran', 'w')"]}])
+    with pytest.raises(ActionError, match="no place to write the event to: No such file"):
+        action.perform(EVENT, "k")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_a_command_leaves_behind_does_not_hold_it_up(tmp_path):
+    script = "import subprocess;subprocess.Popen(['sleep','600'], start_new_session=True);print('begun')"
+    action = made(tmp_path, [{"name": "c", "type": "command", "command": [sys.executable, "-c", script]}])
+    assert action.perform(EVENT, "k").endswith("ended with 0: begun")
 
 
 @pytest.fixture

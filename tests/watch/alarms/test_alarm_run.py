@@ -13,7 +13,7 @@ from assay.errors import DocumentError, StoreError
 from assay.watch.alarms.composite import parse
 from assay.watch.alarms.history import History, Standing
 from assay.watch.alarms.model import Actions, Alarm, Comparison, CompositeAlarm, MetricAlarm, Missing, Query, Suppressor
-from assay.watch.alarms.run import evaluate_all, interval
+from assay.watch.alarms.run import evaluate_all
 from assay.watch.alarms.states import EvaluationState, State
 from assay.watch.interface import Metric, Statistics
 from assay.watch.metrics.interface import MetricStore, Series
@@ -303,11 +303,6 @@ def test_what_comes_and_goes_while_suppressed_is_never_told(store: MetricStore) 
         (A, "Alarm"),
         (O, "Alarm"),
     ]
-
-
-def test_intervals() -> None:
-    assert [interval(on_metric(period=period)) for period in (10, 30, 60, 3600)] == [10, 10, 60, 60]
-    assert interval(composite("TRUE")) == 60
 
 
 def test_a_broken_store_is_a_sentence_and_no_state(store: MetricStore, tmp_path: object) -> None:

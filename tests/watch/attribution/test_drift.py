@@ -12,6 +12,7 @@ from assay.errors import DocumentError, UsageError
 from assay.watch.attribution import clarify
 from assay.watch.attribution.drift import Attributions, Settings, attributions, compare, look, ndcg
 from assay.watch.interface import Outcome, Topic, Window
+from assay.watch.sagemaker.violations import attribution_dumps
 
 WINDOW = Window(datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 1, 2, tzinfo=UTC))
 SCALES = np.array([3.0, 2.0, 1.0, 0.5, 0.2, 0.1])
@@ -125,14 +126,12 @@ def test_clarify_s_analysis_there_and_back():
     assert clarify.read_analysis(json.dumps(document).encode(), "analysis.json") == before
 
 
-def test_the_service_s_own_analysis_is_read_and_violations_are_written():
+def test_the_service_s_own_analysis_is_read():
     text = b"""{"version": "1.0", "explanations": {"kernel_shap": {"label0": {
         "global_shap_values": {"Age": 0.02, "Income": 0.4}, "expected_value": 0.25}}}}"""
     before = clarify.read_analysis(text, "analysis.json")
     now = {"label0": Attributions({"Age": 0.4, "Income": 0.02})}
-    document = clarify.violations(look(before, now, WINDOW))
-    (item,) = document["violations"]
-    assert set(item) == {"label", "metric_name", "constraint_check_type", "description"}
+    (item,) = json.loads(attribution_dumps(look(before, now, WINDOW).checks))["violations"]
     assert (item["label"], item["metric_name"]) == ("label0", "shap")
 
 

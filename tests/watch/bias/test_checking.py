@@ -147,14 +147,3 @@ def test_the_service_s_own_analysis_is_read():
 def test_other_documents_are_refused(text):
     with pytest.raises(DocumentError, match=r"analysis\.json"):
         clarify.read_analysis(text, "analysis.json")
-
-
-def test_violations_in_clarify_s_form():
-    found = look([bias(1, 2_000, gap=0.4)], BASELINE, WINDOW)
-    document = clarify.violations(found)
-    assert document["version"] == "1.0" and document["violations"]
-    for item in document["violations"]:
-        assert set(item) == {"facet", "facet_value", "metric_name", "constraint_check_type", "description"}
-        assert (item["facet"], item["facet_value"]) == ("sex", "f")
-        assert item["constraint_check_type"] == "bias_drift_check"
-        assert "does not meet the constraint requirement" in item["description"]

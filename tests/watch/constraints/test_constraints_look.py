@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
+import polars as pl
 import pytest
 
 from assay.watch import integrity
@@ -102,3 +104,17 @@ def test_a_column_name_cannot_write_to_the_terminal_or_break_a_metric():
     frame = table(100, 2).rename({"age": evil})
     found = metrics(profile(frame), WINDOW.end, {})
     assert all(metric.name.isprintable() and len(metric.name) <= 255 for metric in found)
+
+
+def test_columns_with_long_names_have_metrics_of_their_own():
+    """Stops: one of two series swallowing the other because their names were cut to the same one."""
+    names = ["b" * 300 + end for end in ("1", "2")]
+    frame = table(100, 2).select("age", "share").rename({"age": names[0], "share": names[1]})
+    found = [metric.name for metric in metrics(profile(frame), WINDOW.end, {})]
+    assert len(set(found)) == len(found)
+
+
+def test_the_sum_of_a_column_is_exact():
+    values = [1e9 + k / 7 for k in range(1000)]
+    (found,) = (m for m in metrics(profile(pl.DataFrame({"x": values})), WINDOW.end, {}) if "data" in m.name)
+    assert found.statistics.total == math.fsum(values)

@@ -17,6 +17,14 @@ def test_kolmogorov_as_scipy(effective, scaled):
     assert significance.kolmogorov_p(distance, effective) == pytest.approx(expected, rel=0.01)
 
 
+@pytest.mark.parametrize("effective", [100, 500, 1_000, 2_500, 4_999])
+def test_kolmogorov_far_out_in_the_tail_as_scipy(effective):
+    for scaled in np.arange(1.5, 7.0, 0.07):
+        distance = float(scaled) / effective**0.5
+        expected = scipy.stats.kstwo.sf(distance, effective)
+        assert significance.kolmogorov_p(distance, effective) == pytest.approx(expected, rel=0.01)
+
+
 @pytest.mark.parametrize(
     ("statistic", "p"), [(1.248, 0.25), (1.933, 0.10), (2.492, 0.05), (3.070, 0.025), (3.857, 0.01)]
 )
@@ -51,12 +59,6 @@ def test_shares_as_fishers_exact_test_or_more_careful(before, rows_before, after
 def test_shares_of_rare_things_are_exact():
     assert significance.share_p(0, 1_000_000, 3, 1_000) == pytest.approx(2 * (1_000 / 1_001_000) ** 3, rel=1e-6)
     assert significance.share_p(5, 100, 0, 0) == 1.0
-
-
-def test_benjamini_hochberg_as_scipy():
-    values = [0.001, 0.04, 0.03, 0.2, 0.9, 0.001, 1.0]
-    assert significance.benjamini_hochberg(values) == pytest.approx(scipy.stats.false_discovery_control(values))
-    assert significance.benjamini_hochberg([]) == ()
 
 
 def test_combined_takes_the_smallest_at_its_price():

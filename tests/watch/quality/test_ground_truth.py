@@ -100,3 +100,11 @@ def test_any_bytes(tmp_path, data):
     path = tmp_path / "labels.jsonl"
     path.write_bytes(data)
     ground_truth.read([str(path)])
+
+
+def test_the_rest_of_a_line_that_is_too_long_is_no_line(tmp_path):
+    """Stops: a label that is smuggled in behind so much else that whoever looks at the line sees no label."""
+    path = tmp_path / "a.jsonl"
+    path.write_text("x" * ground_truth.LONGEST_LINE + line("1") + "\n" + line("0", event="e2") + "\n")
+    found = ground_truth.read([str(path)])
+    assert (found.frame.get_column("id").to_list(), found.malformed) == (["e2"], 1)

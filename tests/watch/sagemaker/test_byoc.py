@@ -295,3 +295,13 @@ def test_units_and_frozen_columns_are_reported_with_our_own_baseline(container, 
     assert {("amount", "unit"), ("temperature", "frozen")} <= found
     descriptions = [item["description"] for item in container.read("constraint_violations.json")["violations"]]
     assert any(text.startswith("unit: ") for text in descriptions)
+
+
+def test_reports_that_cannot_be_written_are_no_success(container, trained):
+    """Stops: a full or missing disk that ends a job without a sentence, or with one that says all is well."""
+    _frame(3000, 2).write_csv(container.data / "part.csv")
+    taken = container.output.parent / "taken"
+    taken.write_bytes(b"a file, where a folder is wanted")
+    finished = container.run(CSV, **_baseline(trained), output_path=str(taken / "reports"))
+    assert finished.code == 2
+    assert "cannot be written" in container.message and str(taken) in container.message

@@ -94,3 +94,17 @@ def test_attribution_both_ways():
     data = violations.attribution_dumps((check, CHECKS[0]))
     jsonschema.validate(json.loads(data), ATTRIBUTION_VIOLATIONS)
     assert violations.attribution_loads(data) == (check,)
+
+
+def test_other_monitors_types_have_no_place_in_data_qualitys_file():
+    bad = [
+        Check("accuracy", Outcome.VIOLATED, message="accuracy is 0.5", sagemaker="LessThanThreshold"),
+        Check("DPPL", Outcome.VIOLATED, "sex=f", message="DPPL is 0.4", sagemaker="bias_drift_check"),
+    ]
+    document = json.loads(violations.dumps(bad))
+    jsonschema.validate(document, VIOLATIONS)
+    assert {item["constraint_check_type"] for item in document["violations"]} == {"baseline_drift_check"}
+    assert [item["description"] for item in document["violations"]] == [
+        "accuracy: accuracy is 0.5",
+        "DPPL: DPPL is 0.4",
+    ]

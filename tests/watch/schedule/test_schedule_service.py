@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from assay.errors import StoreError, UndecidedError, UsageError
+from assay.errors import DocumentError, StoreError, UndecidedError, UsageError
 from assay.watch.database import Database
 from assay.watch.schedule.expressions import parse
 from assay.watch.schedule.ledger import LEASE, TRIES, Ledger, State
-from assay.watch.schedule.service import Ended, Job, due, serve, take, tick
+from assay.watch.schedule.service import MOST, Ended, Job, due, serve, take, tick
 
 AT = datetime(2026, 11, 22, 10, 13, tzinfo=UTC)
 HOURLY = parse("0 * * * *")
@@ -45,7 +45,6 @@ def test_a_run_waits_until_its_data_is_complete(ledger):
     [
         ("all", [7, 8, 9, 10], []),
         ("last", [10], [7, 8, 9]),
-        ("none", [10], [7, 8, 9]),
     ],
 )
 def test_what_nobody_ran_is_caught_up_or_recorded(ledger, missed, run, recorded):
@@ -58,6 +57,32 @@ def test_what_nobody_ran_is_caught_up_or_recorded(ledger, missed, run, recorded)
         **{hour(n): State.MISSED for n in recorded},
     }
     assert due(job, ledger, AT) == ([], [])
+
+
+def test_of_more_missed_runs_than_one_turn_takes_only_the_newest_is_caught_up(ledger):
+    job = Job("m", parse("rate(1 minute)"), since=AT - timedelta(minutes=MOST + 200), missed="last")
+    run, recorded = due(job, ledger, AT)
+    assert (run, len(recorded)) == ([], MOST)
+    tick([job], ledger, completes, "a", lambda: AT)
+    run, recorded = due(job, ledger, AT)
+    assert (run, len(recorded)) == ([AT], 199)
+
+
+def test_a_run_keeps_its_moment_to_the_microsecond_and_a_time_without_zone_is_refused(ledger):
+    """Stops: two machines in two zones that take the same run for two."""
+    exact = AT + timedelta(microseconds=1)
+    assert ledger.claim("m", exact, "a", AT)
+    assert ledger.last("m") == exact
+    with pytest.raises(DocumentError, match="has no zone"):
+        ledger.claim("m", AT.replace(tzinfo=None), "a", AT)
+
+
+def test_asking_does_not_wait_for_whoever_writes(ledger, tmp_path):
+    assert ledger.claim("m", hour(1), "a", AT)
+    with Database(str(tmp_path / "runs.db"), ()).transaction():
+        assert [run.due for run in ledger.runs("m")] == [hour(1)]
+        assert ledger.last("m") == hour(1)
+        assert ledger.abandoned("m", AT) == []
 
 
 def test_a_run_that_fails_is_recorded_and_harms_no_other(ledger):

@@ -60,6 +60,25 @@ def test_without_labels_copies_are_still_seen_and_the_rest_is_said():
     assert {signal.name: signal.fires for signal in found.signals}["copies"]
 
 
+def test_poison_in_labels_that_nobody_looked_at_is_not_ruled_out():
+    """The attack: flip labels where the label's column was never named."""
+    reference, new = make("targeted-flips", 0)
+    renamed = {"label": "verdict of the office"}
+    found = look(suspect(reference.rename(renamed), new.rename(renamed), Settings(source="source")), AT)
+    assert found.outcome is Outcome.UNDECIDED
+    assert "labels were not looked at" in found.checks[0].message
+    assert found.checks[0].observed == "undecided"
+
+
+def test_without_labels_nothing_is_called_clean():
+    """Stops: labels under a name that nobody looks for, so that flipped ones pass as clean and are learnt from."""
+    for kind in ("clean", "covariate-shift"):
+        reference, new = make(kind, 2)
+        found = suspect(reference.drop("label"), new.drop("label"), Settings(label="", source="source"))
+        assert found.pattern is Pattern.UNDECIDED and "labels were not looked at" in found.text
+        assert look(found, AT).outcome is Outcome.UNDECIDED
+
+
 def test_what_cannot_be_compared_is_said():
     reference, new = make("clean", 0)
     with pytest.raises(UsageError, match="nothing"):

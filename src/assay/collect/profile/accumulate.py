@@ -166,6 +166,10 @@ def _add(state: State, series: polars.Series, column: ColumnSpec) -> None:
         return
     known = series.drop_nulls() if missing else series
     if isinstance(state, NumericState):
+        if values.is_plain(known, column.kind):
+            least, most = known.min(), known.max()
+            if isinstance(least, int) and isinstance(most, int) and state.add_whole(known.to_numpy(), least, most):
+                return
         doubles, whole, rounded = values.numbers(known, column.kind)
         state.odd += len(known) - len(doubles)
         state.rounded += rounded

@@ -125,7 +125,8 @@ def _computed(frame: pl.DataFrame, custom: Custom) -> pl.Series:
     """The statistic's value for each row."""
     if frame.height == 1:
         # polars multiplies a column by the inverse of a number, and divides one row by it: the last bits would differ.
-        return _computed(pl.concat([frame, frame]), custom).head(1)
+        # (It keeps frames of one row, and what is joined of them, as single values; series it does not.)
+        return _computed(pl.DataFrame([pl.concat([series, series]) for series in frame]), custom).head(1)
     if custom.function is not None:
         return _called(frame, custom, custom.function)
     try:

@@ -15,6 +15,7 @@ import numpy as np
 from assay.collect.profile import values
 from assay.collect.profile.interface import ColumnSpec, Custom, Kind, Spec
 from assay.collect.profile.serial import Reader, Writer, refused
+from assay.collect.profile.state.registers import different
 from assay.collect.profile.state.vectors import MOST
 from assay.errors import UsageError
 
@@ -31,6 +32,7 @@ COLUMNS = 65_536
 _EXPONENTS = (-300, 400)
 _CENTRES = 2.0**900
 _TRACKED = 100
+_FEW = 1000  # different strings that are counted one by one anyway
 _EXACT = 1 << 20
 _KINDS = tuple(Kind)
 
@@ -191,9 +193,9 @@ def _is_text(head: polars.Series) -> bool:
 def _frequent(series: polars.Series) -> tuple[str, ...]:
     """Frequent values of a column that has many different ones."""
     strings, _ = values.texts(series.drop_nulls())
-    counted = strings.rename("text").value_counts(name="count")
-    if counted.height <= 1000:
+    if different(strings.hash().to_numpy()) <= _FEW:
         return ()
+    counted = strings.rename("text").value_counts(name="count")
     often = counted.filter(counted["count"] >= max(10, len(strings) // 1000))
     often = often.filter(often["text"].str.len_bytes() <= 256)
     return tuple(often.sort(["count", "text"], descending=[True, False])["text"].head(_TRACKED).to_list())

@@ -83,6 +83,13 @@ def numbers(series: polars.Series, kind: Kind) -> tuple[Floats, bool, int]:
     return np.zeros(0), False, 0
 
 
+def is_plain(series: polars.Series, kind: Kind) -> bool:
+    """True for integers that NumPy has a type for, in a column of numbers."""
+    import polars
+
+    return kind is not Kind.TIME and series.dtype.is_integer() and series.dtype not in (polars.Int128, polars.UInt128)
+
+
 def texts(series: polars.Series) -> tuple[polars.Series, bool]:
     """A column without nulls as strings, and whether its values are strings at all."""
     import polars

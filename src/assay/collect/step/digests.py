@@ -10,7 +10,8 @@ import os
 import struct
 from array import array
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from assay.collect.trace.interface import Stat
 from assay.errors import AssayError
@@ -22,8 +23,7 @@ from assay.targets.listing import Listing
 _unpack = struct.Struct("=QQQqq").unpack
 
 
-@dataclass(frozen=True, slots=True)
-class Digested:
+class Digested(Struct, frozen=True):
     """One file's digest, and which file it was."""
 
     sha256: str

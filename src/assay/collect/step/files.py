@@ -264,8 +264,8 @@ def _folder(path: str, used: Iterable[str], attestations: Lookup) -> Folder | st
         return None
     try:
         return _whole(path, used, attestations)
-    except AssayError as error:
-        return f"{_printable(os.path.basename(path))}: {error}"
+    except AssayError as error:  # without its hint: that names options of other commands, which a run has not
+        return f"{_printable(os.path.basename(path))}: only its files have digests, not the whole: {error.message}"
 
 
 def _whole(path: str, used: Iterable[str], attestations: Lookup) -> Folder:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from assay.collect.trace import kernel
 from assay.collect.trace.interface import FileUse, Stat
@@ -26,8 +27,7 @@ class GoneError(Exception):
     """The caller does not wait any more: what was read may be another process's memory."""
 
 
-@dataclass(slots=True)
-class World:
+class World(Struct):
     """What all calls of a step share."""
 
     recording: Recording
@@ -90,8 +90,7 @@ class World:
                 os.close(own)
 
 
-@dataclass(slots=True)
-class Call:
+class Call(Struct):
     """One call that waits."""
 
     id: int

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from assay.collect.trace.calls import AT_FDCWD, Call, GoneError
 from assay.collect.trace.interface import FileUse, Stat
@@ -71,8 +72,7 @@ CHANGES_LINKS = {"rename", "renameat", "renameat2", "link", "linkat", "symlink",
 WATCHED = (*OPENS, *NAMED, "chdir", "fchdir")
 
 
-@dataclass(frozen=True, slots=True)
-class Opening:
+class Opening(Struct, frozen=True):
     """The arguments of an open, read once."""
 
     descriptor: int

@@ -11,16 +11,16 @@ import os
 import signal
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NoReturn
+
+from msgspec import Struct
 
 from assay.collect.trace import kernel
 from assay.collect.trace.interface import Launch
 from assay.errors import AssayError, UndecidedError, UsageError
 
 
-@dataclass(slots=True)
-class Started:
+class Started(Struct):
     """A child that waits for the word to go on."""
 
     pid: int

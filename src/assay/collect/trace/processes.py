@@ -9,8 +9,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from time import time_ns
+
+from msgspec import Struct, field
 
 from assay.collect.trace import kernel
 from assay.collect.trace.interface import Process, Stat
@@ -20,8 +21,7 @@ from assay.collect.trace.recording import Recording
 _MANY = 8
 
 
-@dataclass(slots=True)
-class Pending:
+class Pending(Struct):
     """An ``execve`` whose end is not known yet."""
 
     thread: int
@@ -33,8 +33,7 @@ class Pending:
     first: Stat | None
 
 
-@dataclass(slots=True)
-class Known:
+class Known(Struct):
     """One process."""
 
     pid: int

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import os
 import resource
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from assay.collect.trace.interface import Usage
 
 
-@dataclass(slots=True)
-class Account:
+class Account(Struct):
     """Adds up what each child of ours, with all of its own children that it waited for, has used."""
 
     user: float = 0.0

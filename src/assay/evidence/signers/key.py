@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from assay.errors import UsageError
 from assay.evidence.bundle import Bundle, build
@@ -10,8 +10,7 @@ from assay.evidence.envelope import IN_TOTO, Envelope, Signature, pae
 from assay.evidence.keys import PrivateKey
 
 
-@dataclass(frozen=True, slots=True)
-class KeySigner:
+class KeySigner(Struct, frozen=True):
     """Signs with a key whose public half verifiers already have."""
 
     key: PrivateKey
@@ -22,8 +21,7 @@ class KeySigner:
         return build(Envelope(payload, IN_TOTO, (signature,)), key_hint=self.key.public.key_id)
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateSigner:
+class CertificateSigner(Struct, frozen=True):
     """Signs with a key that a certificate authority vouches for; the chain travels in the bundle."""
 
     key: PrivateKey

@@ -5,7 +5,7 @@ All of it is claimed, none of it proved: it serves to find a bundle, never to be
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from assay.errors import DocumentError
 from assay.evidence import documents
@@ -19,8 +19,7 @@ _MAX = 1024
 """Characters of a digest or of a signer's name that are indexed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(Struct, frozen=True):
     """What can be looked up."""
 
     predicate_type: str

@@ -270,9 +270,12 @@ def _connect(uri: str) -> sqlite3.Connection:
 
 
 def _quoted(path: str) -> str:
-    from urllib.parse import quote
+    """As a URI's path (RFC 3986, section 2.1)."""
+    name = os.fsencode(os.path.abspath(path))
+    return "".join(chr(byte) if chr(byte) in _PLAIN else f"%{byte:02X}" for byte in name)
 
-    return quote(os.fsencode(os.path.abspath(path)))
+
+_PLAIN = frozenset("/-._~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 
 
 def _selection(where: str) -> str:

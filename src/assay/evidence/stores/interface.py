@@ -7,10 +7,11 @@ A store answers "what do we have about this digest?"; who signed it is asked of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
 from types import TracebackType
 from typing import Protocol
+
+from msgspec import Struct, field
 
 STATEMENT = "statement"
 """Kind of an entry that adds a bundle."""
@@ -18,8 +19,7 @@ TOMBSTONE = "tombstone"
 """Kind of an entry that discards an earlier one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(Struct, frozen=True):
     """The newest entry of a log. Through the links it stands for the whole history before it."""
 
     seq: int
@@ -31,8 +31,7 @@ class Head:
         return f"{self.seq}:{self.digest}"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """One entry of a store's log, with what the index says about its statement."""
 
     seq: int
@@ -68,8 +67,7 @@ class Entry:
         return self.discarded_by is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(Struct, frozen=True):
     """What a check of a whole store found."""
 
     entries: int

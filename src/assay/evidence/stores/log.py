@@ -15,8 +15,9 @@ import re
 import stat
 import time as clock
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
+
+from msgspec import Struct, field
 
 from assay.errors import DocumentError, StoreError
 from assay.evidence import strict_json
@@ -36,8 +37,7 @@ _PATIENCE = 60.0
 """Seconds to wait for another writer."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(Struct, frozen=True):
     """What one file of the log says."""
 
     seq: int

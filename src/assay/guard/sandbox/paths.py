@@ -119,18 +119,19 @@ class Index:
     """Rules, to be asked about single paths."""
 
     def __init__(self, made: Iterable[Rule]) -> None:
-        self._rights: dict[str, Access] = {}
+        self._rights: dict[str, int] = {}
         folders: dict[str, str] = {}
         for path, rights in made:
             real = resolved(path, folders)  # a rule is about the file that its path leads to
-            self._rights[real] = self._rights.get(real, Access(0)) | rights
+            self._rights[real] = self._rights.get(real, 0) | int(rights)
 
     def allows(self, path: str, access: Access) -> bool:
         """Whether ``path`` (links resolved) may be used so. Rights of folders above it add up, as in the kernel."""
+        asked = int(access)
         while True:
-            access &= ~self._rights.get(path, Access(0))
-            if not access or path == "/":
-                return not access
+            asked &= ~self._rights.get(path, 0)
+            if not asked or path == "/":
+                return not asked
             path = os.path.dirname(path)
 
 

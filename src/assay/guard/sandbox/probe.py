@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from functools import cache
 
-from assay.guard.sandbox import landlock, mounts, namespaces
+from assay.guard.sandbox import landlock, mounts, namespaces, remembered
 from assay.guard.sandbox.interface import Place
 
 _PIDFD_GETFD = 438
@@ -22,13 +22,26 @@ _IO_URING_SETUP = 425
 @cache
 def probe(tracer: str | None = None, *, everything: bool = False) -> Place:
     """What works here; remembered as long as the process lives. Of the tracers, only the best one that works is tried,
-    and ``tracer``, unless ``everything`` is asked for.
+    and ``tracer``, unless ``everything`` is asked for. Where all of it worked the last time, it is not tried again.
     """
     version = landlock.abi()
-    works = _tracers(tracer, everything=everything)
-    works |= {"landlock": None if version else "the kernel has no Landlock, or a filter refuses it"}
-    works |= _in_child(_calls_and_namespaces)
+    usual = tracer is None and not everything
+    works = remembered.recall() if usual and version else None
+    if works is None:
+        works = {
+            **_tracers(tracer, everything=everything),
+            "landlock": None if version else "the kernel has no Landlock, or a filter refuses it",
+            **_in_child(_calls_and_namespaces),
+        }
+        if usual:
+            remembered.remember(works)
     return Place(works, version, os.uname().release, os.uname().machine)
+
+
+def forget() -> None:
+    """Something that should work did not: the next one tries all of it again."""
+    probe.cache_clear()
+    remembered.forget()
 
 
 def _tracers(named: str | None, *, everything: bool) -> dict[str, str | None]:

@@ -14,7 +14,8 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 OWN = "user.overlay."
 """Beginning of the attributes that an overlay keeps its notes in."""
@@ -28,8 +29,7 @@ Same = tuple[int, int, int, int]
 """Inode, size, times: by which a file is known to be unchanged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Layers:
+class Layers(Struct, frozen=True):
     """One folder that is laid over."""
 
     folder: str

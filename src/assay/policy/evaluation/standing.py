@@ -50,7 +50,9 @@ def stand(item: Item, selector: Selector, pool: Sequence[Item], now: datetime) -
     if not item.matched:
         if item.difference is not None and trusted is None:
             return Standing(item, Verdict.FAIL, f"describes other contents: {_differs(item)}", Kind.ATTEST)
-        return Standing(item, Verdict.MISSING, "is about other contents", Kind.ATTEST)
+        # A list of files by a stranger was not compared at all, so nothing is said of what it is about.
+        why = "is about other contents" if item.proofs else "is signed by nobody who is expected, and was not compared"
+        return Standing(item, Verdict.MISSING, why, Kind.ATTEST)
     if trusted is not None:
         return Standing(item, Verdict.UNTRUSTED, trusted, Kind.SIGN)
     stale = too_old(item, selector, now)

@@ -21,6 +21,9 @@ _NAMES = {uri: name for name, uri in SHORT.items()} | {
 _COMMANDS = {
     "cyclonedx": "assay bom TARGET -o attest",
     "model-signature": "assay sign TARGET",
+    # What a run proves is never written by hand: a record that somebody typed proves nothing.
+    **dict.fromkeys(("link", "slsaprovenance", "runtime-trace"), "assay run --outputs DIR -- COMMAND"),
+    "monitoring": "assay monitor check --baseline FILE --data DATA --target TARGET",
 }
 
 

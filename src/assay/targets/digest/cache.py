@@ -17,8 +17,9 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from stat import S_ISREG
+
+from msgspec import Struct
 
 from assay.targets.digest.beneath import Beneath
 from assay.targets.digest.cachefile import (
@@ -42,8 +43,7 @@ RACY = 2_000_000_000
 _NONE = bytes(IDENTITY)
 
 
-@dataclass(frozen=True, slots=True)
-class CachedManifest:
+class CachedManifest(Struct, frozen=True):
     """A manifest, and how much of it was believed instead of read."""
 
     manifest: Manifest

@@ -13,7 +13,8 @@ import stat
 import struct
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from assay.config import cache_home
 from assay.files import write_atomic
@@ -42,8 +43,7 @@ class Refused(Exception):
     """The cache must not be used; the text says why."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(Struct, frozen=True):
     """What is remembered, by columns; row ``i`` is one file."""
 
     written: int

@@ -11,7 +11,8 @@ import os
 import struct
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from assay.targets.interface import DIGEST, SEGMENT
 from assay.targets.listing import Listing
@@ -38,8 +39,7 @@ Unit = tuple[int, int, int, int]
 (STREAM, position, 1 where reading and hashing get a thread each, 0)."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(Struct, frozen=True):
     """The work for one run over some of a listing's files."""
 
     listing: Listing
@@ -104,8 +104,7 @@ def make_plan(listing: Listing, positions: Sequence[int], *, sha256: bool, blake
     return Plan(listing, sha256, blake3, small, rows, row, units, total)
 
 
-@dataclass(frozen=True, slots=True)
-class Columns:
+class Columns(Struct, frozen=True):
     """What was computed, by columns as in `Manifest`; rows that were not asked for are zeros."""
 
     sha256: bytes

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from assay.watch.actions.interface import Event
-from assay.watch.database import Database, Row, moment, number
+from assay.watch.database import Database, Row
+from assay.watch.instants import microseconds, moment
 
 LEASE = timedelta(minutes=5)
 """How long a claim lasts without being renewed."""
@@ -84,7 +85,7 @@ class Ledger:
             return bool(
                 go.change(
                     "INSERT INTO action_run VALUES (?, ?, ?, ?, 0, ?, ?, '') ON CONFLICT DO NOTHING",
-                    (event.key(action), action, text, State.PENDING, number(now), number(now)),
+                    (event.key(action), action, text, State.PENDING, microseconds(now), microseconds(now)),
                 )
             )
 
@@ -95,7 +96,14 @@ class Ledger:
                 go.change(
                     "UPDATE action_run SET state = ?, attempts = attempts + 1, next_at = ?, changed = ? "
                     "WHERE id = ? AND state = ? AND next_at <= ?",
-                    (State.RUNNING, number(now + LEASE), number(now), key, State.PENDING, number(now)),
+                    (
+                        State.RUNNING,
+                        microseconds(now + LEASE),
+                        microseconds(now),
+                        key,
+                        State.PENDING,
+                        microseconds(now),
+                    ),
                 )
             )
 
@@ -105,7 +113,7 @@ class Ledger:
             return bool(
                 go.change(
                     "UPDATE action_run SET next_at = ? WHERE id = ? AND state = ?",
-                    (number(now + LEASE), key, State.RUNNING),
+                    (microseconds(now + LEASE), key, State.RUNNING),
                 )
             )
 
@@ -117,28 +125,31 @@ class Ledger:
             return bool(
                 go.change(
                     "UPDATE action_run SET state = ?, said = ?, next_at = ?, changed = ? WHERE id = ? AND state = ?",
-                    (after, said[:2000], number(next_at or now), number(now), key, before),
+                    (after, said[:2000], microseconds(next_at or now), microseconds(now), key, before),
                 )
             )
 
     def due(self, now: datetime) -> list[Entry]:
         """Pending ones whose time has come, oldest first."""
-        return self._entries("WHERE state = ? AND next_at <= ? ORDER BY changed, id", (State.PENDING, number(now)))
+        return self._entries(
+            "WHERE state = ? AND next_at <= ? ORDER BY changed, id", (State.PENDING, microseconds(now))
+        )
 
     def cut_off(self, now: datetime) -> list[Entry]:
         """Those that were running when their process died."""
-        return self._entries("WHERE state = ? AND next_at < ? ORDER BY changed, id", (State.RUNNING, number(now)))
+        return self._entries("WHERE state = ? AND next_at < ? ORDER BY changed, id", (State.RUNNING, microseconds(now)))
 
     def blocked(self) -> list[Entry]:
         """Those that wait for a release."""
         return self._entries("WHERE state = ? ORDER BY changed, id", (State.BLOCKED,))
 
-    def untold(self) -> list[Entry]:
-        """Those that have come to an end, or to a stop, of which no evidence was made; oldest first."""
+    def untold(self, now: datetime) -> list[Entry]:
+        """Those that have come to an end, or to a stop, and whoever brought them there made no evidence of it."""
         return self._entries(
-            "WHERE state NOT IN (?, ?) AND NOT EXISTS (SELECT 1 FROM action_told t WHERE t.id = action_run.id "
-            "AND t.state = action_run.state AND t.changed = action_run.changed) ORDER BY changed, id",
-            (State.PENDING, State.RUNNING),
+            "WHERE state NOT IN (?, ?) AND changed < ? AND NOT EXISTS (SELECT 1 FROM action_told t WHERE "
+            "t.id = action_run.id AND t.state = action_run.state AND t.changed = action_run.changed) "
+            "ORDER BY changed, id",
+            (State.PENDING, State.RUNNING, microseconds(now - LEASE)),
         )
 
     def told(self, entry: Entry) -> None:
@@ -146,7 +157,7 @@ class Ledger:
         with self._database.transaction() as go:
             go.change(
                 "INSERT INTO action_told VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                (entry.key, entry.state, number(entry.changed)),
+                (entry.key, entry.state, microseconds(entry.changed)),
             )
 
     def recent(self, limit: int = 100) -> list[Entry]:
@@ -155,15 +166,15 @@ class Ledger:
 
     def performed(self, action: str, since: datetime) -> int:
         """How often an action was carried out or is being, since then."""
-        with self._database.transaction() as go:
+        with self._database.reading() as go:
             found = go.rows(
                 "SELECT COUNT(*) FROM action_run WHERE action = ? AND changed > ? AND state IN (?, ?, ?)",
-                (action, number(since), State.DONE, State.RUNNING, State.UNKNOWN),
+                (action, microseconds(since), State.DONE, State.RUNNING, State.UNKNOWN),
             )
         return int(found[0][0])
 
     def _entries(self, where: str, parameters: tuple[object, ...]) -> list[Entry]:
-        with self._database.transaction() as go:
+        with self._database.reading() as go:
             return [_entry(row) for row in go.rows(_COLUMNS + where, parameters)]
 
 

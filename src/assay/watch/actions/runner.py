@@ -59,6 +59,14 @@ class Runner:
             if (after := self._one(entry, clock)) is not None:
                 yield after
 
+    def untold(self, now: datetime) -> list[Entry]:
+        """Ended or stopped entries that nobody made evidence of: a scheduler died in between."""
+        return self._ledger.untold(now)
+
+    def told(self, entry: Entry) -> None:
+        """There is evidence of it."""
+        self._ledger.told(entry)
+
     def release(self, now: datetime, of: Callable[[Event], bool]) -> int:
         """Let blocked actions go on whose event ``of`` accepts; how many."""
         return sum(

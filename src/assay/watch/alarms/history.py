@@ -14,7 +14,7 @@ from assay.errors import UsageError
 from assay.watch.alarms.model import Alarm
 from assay.watch.alarms.states import EvaluationState, State
 from assay.watch.database import Database, Row, Transaction
-from assay.watch.metrics.checking import microseconds, moment
+from assay.watch.instants import microseconds, moment
 
 KEPT = timedelta(days=14)
 """How long CloudWatch keeps an alarm's history."""

@@ -54,11 +54,6 @@ def evaluate_all(store: MetricStore, alarms: Sequence[Alarm], now: datetime) -> 
     return tuple(transitions)
 
 
-def interval(alarm: Alarm) -> int:
-    """Seconds between evaluations: 60, and 10 for periods under a minute, as CloudWatch's."""
-    return 10 if isinstance(alarm, MetricAlarm) and alarm.period < 60 else 60
-
-
 def datapoints(store: MetricStore, alarm: MetricAlarm, now: datetime) -> tuple[tuple[Datapoint, ...], EvaluationState]:
     """The evaluation range at ``now``, oldest first, and whether some metric had nothing in it."""
     start = now - timedelta(seconds=alarm.period * alarm.evaluation_range)

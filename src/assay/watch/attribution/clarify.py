@@ -1,7 +1,7 @@
-"""Clarify's files of feature attributions: global SHAP values (``analysis.json``, a monitor's baseline) and violations.
+"""Clarify's file of feature attributions: global SHAP values in ``analysis.json``, also a monitor's baseline.
 
-Our standard errors stand beside the values that the service knows. Source: SageMaker developer guide, "Analysis
-results" and "Model Feature Attribution Drift Violations".
+Our standard errors stand beside the values that the service knows. Its violations are written by
+`watch.sagemaker.violations`. Source: SageMaker developer guide, "Analysis results".
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from assay.errors import DocumentError
 from assay.evidence import strict_json
 from assay.watch.attribution.drift import Attributions
 from assay.watch.estimates import number
-from assay.watch.interface import Look
 
 METHOD = "kernel_shap"
 MAX_BYTES = 1 << 26
-_CHECK = "feature_attribution_drift_check"
 
 
 def analysis(labels: Mapping[str, Attributions]) -> dict[str, object]:
@@ -61,19 +59,3 @@ def _numbers(value: object, where: str) -> dict[str, float]:
     if len(result) != len(found):
         raise DocumentError(f"{where} holds something else than numbers of at least 0")
     return result
-
-
-def violations(look: Look) -> dict[str, object]:
-    """Clarify's ``constraint_violations.json`` of an explainability monitor."""
-    return {
-        "version": "1.0",
-        "violations": [
-            {
-                "label": check.feature,
-                "metric_name": "shap",
-                "constraint_check_type": _CHECK,
-                "description": check.message,
-            }
-            for check in look.violations
-        ],
-    }

@@ -1,7 +1,7 @@
-"""Clarify's files of bias: the metrics of a job (``analysis.json``, also a bias monitor's baseline) and violations.
+"""Clarify's file of bias metrics: ``analysis.json`` of a job, also a bias monitor's baseline.
 
-Our intervals stand beside the values that the service knows; a file without them is read as well. Source: SageMaker
-developer guide, "Analysis results" and "Bias Drift Violations".
+Our intervals stand beside the values that the service knows; a file without them is read as well. Its violations are
+written by `watch.sagemaker.violations`. Source: SageMaker developer guide, "Analysis results".
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from assay.errors import DocumentError
 from assay.evidence import strict_json
 from assay.watch.bias.interface import PRE_TRAINING, Bias, Question
 from assay.watch.estimates import Estimate, number
-from assay.watch.interface import Look
 
 _STAGES = ("pre_training_bias_metrics", "post_training_bias_metrics")
 MAX_BYTES = 1 << 26
@@ -91,21 +90,3 @@ def _list(value: object, source: str) -> list[Any]:
     if not isinstance(value, list):
         raise DocumentError(f"{source}: the bias metrics are not as Clarify writes them")
     return value
-
-
-def violations(look: Look) -> dict[str, object]:
-    """Clarify's ``constraint_violations.json`` of a bias monitor."""
-    facets = {f"{item['facet']}={item['facet_value']}": item for item in _list(look.details.get("facets"), "the look")}
-    return {
-        "version": "1.0",
-        "violations": [
-            {
-                "facet": facets[str(check.feature)]["facet"],
-                "facet_value": facets[str(check.feature)]["facet_value"],
-                "metric_name": check.check,
-                "constraint_check_type": "bias_drift_check",
-                "description": f"Value {check.observed} does not meet the constraint requirement: {check.message}",
-            }
-            for check in look.violations
-        ],
-    }

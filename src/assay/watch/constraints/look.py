@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from assay.collect.profile.interface import Numeric, Profile, finite
 from assay.watch import columns
 from assay.watch.constraints.check import check
 from assay.watch.interface import Check, Look, Metric, Statistics, Topic, Window
+from assay.watch.metrics.checking import fitting
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -54,8 +54,8 @@ def metrics(profile: Profile, time: datetime, dimensions: Mapping[str, str]) -> 
                 f"feature_non_null_{name}", time, None, Statistics(rows, share * rows, share, share), "None", dimensions
             )
         )
-        total = finite(state.mean * state.count) if isinstance(state, Numeric) and state.count else None
+        total = finite(state.total) if isinstance(state, Numeric) and state.count else None
         if isinstance(state, Numeric) and total is not None:
             summary = Statistics(float(state.count), total, state.minimum, state.maximum)
             made.append(Metric(f"feature_data_{name}", time, None, summary, "None", dimensions))
-    return tuple(replace(metric, name=columns.shown(metric.name, 255)) for metric in made)
+    return tuple(map(fitting, made))

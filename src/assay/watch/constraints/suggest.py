@@ -23,7 +23,7 @@ LEAST = 10
 _COVERED = 0.9
 """Least share of the values that the named categories must make up."""
 _KEY, _KEY_LIMIT = 0.97, 0.92
-"""From this share of different values on a column is a key, and what a window must reach: estimates err by 2 %."""
+"""From this share of different values on a column is a key, and what a window must reach: estimates err by 4.4 %."""
 _KEY_ROWS = 1000
 """Values that must all differ before a column is taken for a key."""
 _STEPS = 100

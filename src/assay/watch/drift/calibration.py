@@ -13,7 +13,7 @@ import numpy as np
 from assay.collect.profile.interface import Categories, Numeric, Vectors
 from assay.watch.drift import distances
 from assay.watch.drift.cells import EXPECTED, FREQUENT, starts
-from assay.watch.drift.floors import power
+from assay.watch.drift.noise import power
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

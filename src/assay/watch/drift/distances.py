@@ -126,14 +126,6 @@ def cramers_v(statistic: float, freedom: int, rows: float) -> float:
     return min(1.0, (phi / least) ** 0.5) if least > 0 else 0.0
 
 
-def robust(distance: float, n: int, m: int) -> float:
-    """SageMaker's ``Robust``: the distance less 1.8 standard deviations' worth of sampling noise, at least 0.
-
-    The formula is Deequ's (``linf_robust``, after the two-sample Kolmogorov-Smirnov test); ``Simple`` is `ks`.
-    """
-    return max(0.0, distance - 1.8 * ((n + m) / (n * m)) ** 0.5) if n and m else 0.0
-
-
 def mmd(baseline: Floats, current: Floats) -> float:
     """Maximum mean discrepancy of two means of random Fourier features (Rahimi & Recht 2007): 0 to sqrt(2)."""
     return float(np.linalg.norm(baseline - current))

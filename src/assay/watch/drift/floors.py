@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from assay.errors import DocumentError
+from assay.watch.drift.noise import power
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,8 +27,6 @@ Curve = tuple[tuple[float, float], ...]
 """Window sizes, ascending, and a number for each."""
 
 _LARGEST = 1e6
-_LINEAR = frozenset({"psi"})
-"""Distances that shrink like 1/n; the others shrink like its root."""
 
 
 class ColumnFloors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -107,11 +106,6 @@ def calibrate(
         curves = drawn(state, chosen, sizes, draws, (seed, number))
         learned[name] = ColumnFloors(design(name, parts), curves)
     return Floors(learned, chosen.noise)
-
-
-def power(distance: str, scale: float) -> float:
-    """What a distance shrinks with."""
-    return scale if distance in _LINEAR else math.sqrt(scale)
 
 
 def _at(curve: Curve, rows: int, nothing: float) -> float:

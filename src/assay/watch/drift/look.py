@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from assay.watch.columns import shown
 from assay.watch.interface import Check, Look, Metric, Outcome, Topic
+from assay.watch.metrics.checking import fitting
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -81,7 +82,7 @@ def look(
 
 
 def _metric(name: str, value: float, window: Window) -> Metric:
-    return Metric(name[:255], window.end, value if math.isfinite(value) else None)
+    return fitting(Metric(name, window.end, value if math.isfinite(value) else None))
 
 
 def _check(drift: ColumnDrift, test: Test, settings: Settings) -> Check:
@@ -121,10 +122,15 @@ def _message(drift: ColumnDrift, test: Test, settings: Settings) -> str:
     )
     sure = test.q <= settings.false_discovery
     significance = (
-        f"adjusted p-value {test.q:.2g} is {'not above' if sure else 'above'} {settings.false_discovery:g}"
-        f" (p {test.p:.2g} before correction)"
+        f"adjusted p-value {_chance(test.q)} is {'not above' if sure else 'above'} {settings.false_discovery:g}"
+        f" (p {_chance(test.p)} before correction)"
     )
     return f"{what} is {', '.join(sides)}; {significance}"
+
+
+def _chance(p: float) -> str:
+    """A p-value; nothing is impossible, and a double knows no smaller one."""
+    return f"{p:.2g}" if p > 1e-300 else "below 1e-300"
 
 
 def _short(value: float) -> str:

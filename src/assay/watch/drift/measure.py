@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 from assay.errors import UsageError
+from assay.watch.columns import missing
 from assay.watch.drift import distances, noise, significance
 from assay.watch.drift.cells import align, group, partition
 from assay.watch.drift.model import Distance, Test
@@ -54,7 +55,7 @@ class Measure:
             raise UsageError(f"column {self.column} has another kind of state in the baseline than in the window")
         if not baseline.count:  # nothing to compare values with: that there are some now is told by their share
             found.clear()
-        found.append(self.share("missing", _missing(baseline), _missing(current), rows))
+        found.append(self.share("missing", missing(baseline), missing(current), rows))
         odd = _odd(baseline), _odd(current)
         if any(odd):
             found.append(self.share("odd", *odd, rows))
@@ -234,11 +235,6 @@ def _ordered_p(baseline: Integers, current: Integers, factor: float) -> float:
         values.append(significance.share_p(before / factor, m / factor, after / factor, n / factor))
         weights.append(0.05)
     return significance.combined(values, weights)
-
-
-def _missing(column: Column) -> int:
-    """Rows without a value."""
-    return column.missing + getattr(column, "nan", 0)
 
 
 def _odd(column: Column) -> int:

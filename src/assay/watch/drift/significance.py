@@ -1,4 +1,4 @@
-"""How likely chance alone goes so far: p-values from the asymptotic laws, and their correction over many columns.
+"""How likely chance alone goes so far: p-values of one column's tests, from the asymptotic laws.
 
 Uses ``scipy.special`` only, because ``scipy.stats`` takes a second to import. A p-value here never decides alone.
 """
@@ -15,16 +15,31 @@ def kolmogorov_p(distance: float, effective: float) -> float:
     """Two-sided p-value of a two-sample Kolmogorov-Smirnov distance.
 
     ``effective`` is ``n m / (n + m)``. The limit law at a corrected argument (Vrbik 2018, "Small-sample corrections
-    to Kolmogorov-Smirnov test statistic"), in the tail of small samples twice the exact one-sided law; within 1 % of
-    SciPy's asymptotic two-sample test.
+    to Kolmogorov-Smirnov test statistic"), in the tail of small samples twice the one-sided law; within 1 % of SciPy's
+    asymptotic two-sample test.
     """
     if effective <= 0:
         return 1.0
     root = math.sqrt(effective)
     scaled = distance * root
     if scaled > 1.5 and effective < 5_000:
+        if scaled**4 < 0.2 * effective:
+            return min(1.0, 2.0 * _one_sided(scaled, root))
         return float(min(1.0, 2.0 * smirnov(max(1, round(effective)), min(1.0, distance))))
     return float(min(1.0, kolmogorov(max(0.0, scaled + 1.0 / (6.0 * root) + (scaled - 1.0) / (4.0 * effective)))))
+
+
+def _one_sided(scaled: float, root: float) -> float:
+    """Tail of the one-sided statistic, by Chang Li-Chien's expansion (1956) to its third order.
+
+    The exact law (`scipy.special.smirnov`) adds up as many terms as there are rows, which takes milliseconds. Within
+    0.5 % of it while ``scaled**4`` is below a fifth of the rows.
+    """
+    square = scaled * scaled
+    first = -2.0 * scaled / (3.0 * root)
+    second = 2.0 * square / (3.0 * root**2) * (1.0 - 2.0 * square / 3.0)
+    third = 4.0 * scaled / (9.0 * root**3) * (0.2 - 19.0 * square / 15.0 + 2.0 * square * square / 3.0)
+    return math.exp(-2.0 * square) * (1.0 + first + second + third)
 
 
 def anderson_darling_p(statistic: float) -> float:
@@ -72,14 +87,3 @@ def combined(values: Sequence[float], weights: Sequence[float] = ()) -> float:
     weights = weights or [1.0] * len(values)
     total = sum(weights)
     return min(1.0, min((p * total / weight for p, weight in zip(values, weights, strict=True)), default=1.0))
-
-
-def benjamini_hochberg(values: Sequence[float]) -> tuple[float, ...]:
-    """Adjusted p-values: rejecting those up to q keeps the share of false rejections at q (1995, step up)."""
-    order = sorted(range(len(values)), key=values.__getitem__, reverse=True)
-    adjusted = [1.0] * len(values)
-    smallest = 1.0
-    for rank, index in enumerate(order):
-        smallest = min(smallest, values[index] * len(values) / (len(values) - rank))
-        adjusted[index] = smallest
-    return tuple(adjusted)

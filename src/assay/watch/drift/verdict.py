@@ -13,7 +13,7 @@ from assay.errors import UsageError
 from assay.watch.drift.measure import Measure
 from assay.watch.drift.model import ColumnDrift, Test
 from assay.watch.drift.settings import Settings
-from assay.watch.drift.significance import benjamini_hochberg
+from assay.watch.estimates import benjamini_hochberg
 from assay.watch.interface import Outcome
 
 if TYPE_CHECKING:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 
 from assay.errors import DocumentError
+from assay.watch.instants import microseconds
 from assay.watch.interface import Metric
 
 _SCALES = ("Bytes", "Kilobytes", "Megabytes", "Gigabytes", "Terabytes", "Bits", "Kilobits", "Megabits", "Gigabits")
@@ -21,20 +21,6 @@ UNITS = frozenset(
 """StandardUnit of CloudWatch's service model."""
 
 _NAME, _DIMENSIONS, _VALUE = 255, 30, 1024
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_TICK = timedelta(microseconds=1)
-
-
-def microseconds(time: datetime) -> int:
-    """Since 1970 UTC, exactly. Raises `DocumentError` for a time without zone."""
-    if time.tzinfo is None:
-        raise DocumentError(f"the time {time.isoformat()} has no zone")
-    return (time - _EPOCH) // _TICK
-
-
-def moment(ticks: int) -> datetime:
-    """The time that many microseconds after 1970 UTC."""
-    return _EPOCH + ticks * _TICK
 
 
 def check(metric: Metric) -> None:

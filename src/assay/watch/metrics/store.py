@@ -13,8 +13,9 @@ from typing import Any
 
 from assay.errors import DocumentError
 from assay.watch.database import Database, Row, Transaction
+from assay.watch.instants import microseconds, moment
 from assay.watch.interface import Metric, Statistics
-from assay.watch.metrics.checking import check, microseconds, moment
+from assay.watch.metrics.checking import check
 from assay.watch.metrics.interface import Point, Series, Stored
 from assay.watch.metrics.statistics import Statistic, single
 

@@ -105,7 +105,11 @@ def _lines(path: str) -> Iterator[bytes]:
     try:
         with open(path, "rb") as file:
             while line := file.readline(LONGEST_LINE):
-                if line.strip():
+                if len(line) == LONGEST_LINE and not line.endswith(b"\n"):
+                    while (rest := file.readline(LONGEST_LINE)) and not rest.endswith(b"\n"):
+                        pass
+                    yield b"\0"  # the rest of a line is none: it could look like a label
+                elif line.strip():
                     yield line
     except OSError as error:
         raise UsageError(f"{path} cannot be read: {error.strerror}") from None

@@ -20,7 +20,8 @@ from assay.errors import UsageError
 Table: TypeAlias = pl.DataFrame | pl.LazyFrame
 
 ROWS_PER_PART = 5_000_000
-_ID, _TIME, _LABEL, _LABELLED_AT, _ROW = "__id", "__time", "__label", "__labelled_at", "__row"
+_ID, _TIME, _LABEL, _LABELLED_AT, _ROW = "\0id", "\0time", "\0label", "\0labelled_at", "\0row"
+"""Columns for the work, under names that no table has."""
 
 
 class Conflicts(StrEnum):

@@ -70,14 +70,27 @@ def main() -> int:
 
 
 def run(environ: Mapping[str, str], *, root: str = ROOT, now: datetime) -> Finished:
-    """Run one job; errors become an exit message and a code, as the platform expects."""
+    """Run one job; errors become an exit message and a code, as the platform expects.
+
+    Where even the message cannot be written, the code and what is returned still say that the job failed.
+    """
     try:
         finished = _run(environment.read(environ, root, now), root)
     except AssayError as error:
         finished = Finished(error.exit_code or 1, f"Error: {error.message}")
-    os.makedirs(os.path.join(root, os.path.dirname(_MESSAGE)), exist_ok=True)
-    write_atomic(os.path.join(root, _MESSAGE), finished.message[:_LONGEST].encode())
+    except OSError as error:
+        finished = _unwritten(error)
+    try:
+        os.makedirs(os.path.join(root, os.path.dirname(_MESSAGE)), exist_ok=True)
+        write_atomic(os.path.join(root, _MESSAGE), finished.message[:_LONGEST].encode("utf-8", "replace"))
+    except OSError as error:
+        return _unwritten(error) if finished.code == 0 else finished
     return finished
+
+
+def _unwritten(error: OSError) -> Finished:
+    """A report that is not there must never pass for a report without violations."""
+    return Finished(2, f"Error: {error.filename or 'a report'} cannot be written: {error.strerror or error}")
 
 
 def _run(job: environment.Job, root: str) -> Finished:

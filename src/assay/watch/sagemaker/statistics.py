@@ -83,10 +83,15 @@ def _common(state: Column) -> Common:
 def _numbers(state: Numeric) -> NumericalStatistics:
     if not state.count:
         return NumericalStatistics(_common(state))
-    total = finite(state.mean * state.count)
     kll = Kll(_buckets(state), Sketch({"c": SHRINKING, "k": float(SKETCH_SIZE)}, sketch(state)))
     return NumericalStatistics(
-        _common(state), state.mean, total, state.std, state.minimum, state.maximum, NumberDistribution(kll)
+        _common(state),
+        state.mean,
+        finite(state.total),
+        state.std,
+        state.minimum,
+        state.maximum,
+        NumberDistribution(kll),
     )
 
 
@@ -186,6 +191,7 @@ def _numeric(found: NumericalStatistics, present: int, missing: int, whole: bool
         counts=np.diff(cumulative, prepend=0.0).astype(np.int64),
         distinct=len(weights),
         integral=count if whole else 0,
+        total=found.sum if found.sum is not None and count else math.nan,
     )
 
 

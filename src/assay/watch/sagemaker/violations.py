@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from assay.errors import UsageError
 from assay.files import read_file
+from assay.watch.constraints.check import CATEGORIES, COMPLETENESS, DATA_TYPE, DRIFT, EXTRA_COLUMN, MISSING_COLUMN
 from assay.watch.interface import Check, Outcome
 from assay.watch.sagemaker.documents import (
     MAX_BYTES,
@@ -27,8 +28,11 @@ from assay.watch.sagemaker.documents import (
 NAMES = ("constraint_violations.json", "constraints_violations.json")
 """The service writes the first; the guide's page on containers spells it the second way."""
 
-DEFAULT = "baseline_drift_check"
+DEFAULT = DRIFT
 """For what has no type of its own."""
+
+TYPES = frozenset({DATA_TYPE, COMPLETENESS, DRIFT, MISSING_COLUMN, EXTRA_COLUMN, CATEGORIES})
+"""Of data quality; those of other monitors have no place in its file."""
 
 _WHOLE = "dataset"
 """Feature name of a check that is about no single column."""
@@ -37,7 +41,7 @@ _WHOLE = "dataset"
 def dumps(checks: Iterable[Check]) -> bytes:
     """The file of what does not hold; undecided checks are no violations and are not in it."""
     found = [
-        Violation(check.feature or _WHOLE, check.sagemaker or DEFAULT, _describe(check))
+        Violation(check.feature or _WHOLE, check.sagemaker if check.sagemaker in TYPES else DEFAULT, _describe(check))
         for check in checks
         if check.outcome is Outcome.VIOLATED
     ]
@@ -110,4 +114,4 @@ def find(folder: str) -> str:
 
 def _describe(check: Check) -> str:
     message = check.message or f"expected {check.expected}, observed {check.observed}"
-    return message if check.sagemaker else f"{check.check}: {message}"
+    return message if check.sagemaker in TYPES else f"{check.check}: {message}"

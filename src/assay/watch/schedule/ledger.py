@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from assay.watch.database import Database, moment, number
+from assay.watch.database import Database
+from assay.watch.instants import microseconds, moment
 
 LEASE = timedelta(minutes=5)
 """How long a claim lasts without being renewed."""
@@ -80,16 +81,16 @@ class Ledger:
 
         With ``again`` one that ended without an answer is taken up as well: a person asks for it.
         """
-        lease = number(now + LEASE)
+        lease = microseconds(now + LEASE)
         with self._database.transaction() as go:
             if again:
                 go.change(
                     "DELETE FROM monitor_run WHERE monitor = ? AND due = ? AND state IN (?, ?, ?)",
-                    (monitor, number(due), State.FAILED, State.MISSED, State.UNDECIDED),
+                    (monitor, microseconds(due), State.FAILED, State.MISSED, State.UNDECIDED),
                 )
             if go.change(
                 "INSERT INTO monitor_run VALUES (?, ?, ?, ?, ?, 1, ?, 0, '', '') ON CONFLICT DO NOTHING",
-                (monitor, number(due), State.IN_PROGRESS, owner, lease, number(now)),
+                (monitor, microseconds(due), State.IN_PROGRESS, owner, lease, microseconds(now)),
             ):
                 return True
             go.change(
@@ -97,12 +98,12 @@ class Ledger:
                 "WHERE monitor = ? AND due = ? AND state = ? AND lease < ? AND tries >= ?",
                 (
                     State.FAILED,
-                    number(now),
+                    microseconds(now),
                     f"its scheduler died {TRIES} times",
                     monitor,
-                    number(due),
+                    microseconds(due),
                     State.IN_PROGRESS,
-                    number(now),
+                    microseconds(now),
                     TRIES,
                 ),
             )
@@ -110,7 +111,7 @@ class Ledger:
                 go.change(
                     "UPDATE monitor_run SET owner = ?, lease = ?, tries = tries + 1 "
                     "WHERE monitor = ? AND due = ? AND state = ? AND lease < ?",
-                    (owner, lease, monitor, number(due), State.IN_PROGRESS, number(now)),
+                    (owner, lease, monitor, microseconds(due), State.IN_PROGRESS, microseconds(now)),
                 )
             )
 
@@ -120,7 +121,7 @@ class Ledger:
             return bool(
                 go.change(
                     "UPDATE monitor_run SET lease = ? WHERE monitor = ? AND due = ? AND owner = ? AND state = ?",
-                    (number(now + LEASE), monitor, number(due), owner, State.IN_PROGRESS),
+                    (microseconds(now + LEASE), monitor, microseconds(due), owner, State.IN_PROGRESS),
                 )
             )
 
@@ -133,7 +134,16 @@ class Ledger:
                 go.change(
                     "UPDATE monitor_run SET state = ?, ended = ?, said = ?, entry = ? "
                     "WHERE monitor = ? AND due = ? AND owner = ? AND state = ?",
-                    (state, number(now), said[:2000], entry, monitor, number(due), owner, State.IN_PROGRESS),
+                    (
+                        state,
+                        microseconds(now),
+                        said[:2000],
+                        entry,
+                        monitor,
+                        microseconds(due),
+                        owner,
+                        State.IN_PROGRESS,
+                    ),
                 )
             )
 
@@ -143,29 +153,29 @@ class Ledger:
             return bool(
                 go.change(
                     "INSERT INTO monitor_run VALUES (?, ?, ?, '', 0, 0, ?, ?, '', '') ON CONFLICT DO NOTHING",
-                    (monitor, number(due), State.MISSED, number(now), number(now)),
+                    (monitor, microseconds(due), State.MISSED, microseconds(now), microseconds(now)),
                 )
             )
 
     def last(self, monitor: str) -> datetime | None:
         """When the newest run of a monitor was due, whatever became of it."""
-        with self._database.transaction() as go:
+        with self._database.reading() as go:
             found = go.rows("SELECT MAX(due) FROM monitor_run WHERE monitor = ?", (monitor,))
         return moment(found[0][0]) if found and found[0][0] is not None else None
 
     def abandoned(self, monitor: str, now: datetime) -> list[datetime]:
         """Runs whose scheduler died: due times, oldest first."""
-        with self._database.transaction() as go:
+        with self._database.reading() as go:
             found = go.rows(
                 "SELECT due FROM monitor_run WHERE monitor = ? AND state = ? AND lease < ? ORDER BY due",
-                (monitor, State.IN_PROGRESS, number(now)),
+                (monitor, State.IN_PROGRESS, microseconds(now)),
             )
         return [moment(row[0]) for row in found]
 
     def runs(self, monitor: str | None = None, limit: int = 100) -> list[Run]:
         """The newest runs, newest first."""
         which, parameters = ("WHERE monitor = ? ", (monitor,)) if monitor is not None else ("", ())
-        with self._database.transaction() as go:
+        with self._database.reading() as go:
             found = go.rows(f"{_RUNS}{which}ORDER BY due DESC, monitor LIMIT ?", (*parameters, limit))
         return [
             Run(

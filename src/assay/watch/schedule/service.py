@@ -17,8 +17,10 @@ from assay.watch.claims import renewing
 from assay.watch.schedule.expressions import Expression
 from assay.watch.schedule.ledger import LEASE, Ledger, State
 
-Missed: TypeAlias = Literal["all", "last", "none"]
-"""Which of the runs that nobody ran are caught up; the others are recorded as missed."""
+Missed: TypeAlias = Literal["all", "last"]
+"""Which of the runs that nobody ran are caught up; the others are recorded as missed. ``last`` is the newest moment:
+it is on time until the next one comes.
+"""
 
 MOST = 1000
 """Runs of one monitor that are caught up or recorded in one turn: a year of hours comes in nine turns."""
@@ -65,7 +67,7 @@ def due(job: Job, ledger: Ledger, now: datetime) -> tuple[list[datetime], list[d
     # The newest moment is on time while the next one has not come: only those before it were missed.
     on_time = moments[-1:] if following is None or following > now - job.delay else []
     late = moments[: len(moments) - len(on_time)]
-    caught = {"all": late, "last": late[-1:] if not on_time else [], "none": []}[job.missed]
+    caught = late if job.missed == "all" else []
     return [*again, *caught, *on_time], [moment for moment in late if moment not in caught]
 
 
@@ -104,6 +106,9 @@ def take(
             ended = run(name, moment, holds)
         except AssayError as error:
             ended = Ended(State.FAILED, error.message)
+        except (OSError, MemoryError, RecursionError) as error:
+            # A full disk or too large a table is this run's trouble, and not the end of all the others.
+            ended = Ended(State.FAILED, getattr(error, "strerror", None) or str(error) or type(error).__name__)
     ledger.finish(name, moment, owner, ended.state, clock(), said=ended.said, entry=ended.entry)
     return ended
 
@@ -118,11 +123,18 @@ def serve(
     stop: threading.Event,
     told: Callable[[str, Ended], None] = lambda _name, _ended: None,
     after: Callable[[], None] = lambda: None,
+    trouble: Callable[[AssayError], None] = lambda _error: None,
 ) -> None:
-    """Run what is due until ``stop`` is set; a run that has begun is finished. ``after`` is called once a turn."""
+    """Run what is due until ``stop`` is set; a run that has begun is finished. ``after`` is called once a turn.
+
+    ``trouble`` is told of a ledger that cannot be used; the next turn tries again, or nobody would watch any more.
+    """
     while not stop.is_set():
-        for name, ended in tick(jobs, ledger, run, owner, clock):
-            told(name, ended)
+        try:
+            for name, ended in tick(jobs, ledger, run, owner, clock):
+                told(name, ended)
+        except AssayError as error:
+            trouble(error)
         after()
         now = clock()
         nexts = [moment + job.delay for job in jobs if (moment := job.expression.next(now - job.delay)) is not None]

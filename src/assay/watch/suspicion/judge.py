@@ -29,7 +29,10 @@ _TEXT = {
 
 
 def judge(signals: Mapping[str, Signal]) -> tuple[Pattern, str]:
-    """The pattern, and what speaks for it in a sentence."""
+    """The pattern, and what speaks for it in a sentence.
+
+    Without the signal ``labels`` nothing is called clean: poison in labels hardly moves inputs.
+    """
     fires = {name for name, signal in signals.items() if signal.fires}
     contradicted = {"labels", "neighbours"} <= fires
     if fires & {"trigger", "sign"}:
@@ -44,6 +47,8 @@ def judge(signals: Mapping[str, Signal]) -> tuple[Pattern, str]:
         pattern = Pattern.COVARIATE_SHIFT
     else:
         pattern = Pattern.CLEAN
+    if not pattern.suspect and "labels" not in signals:
+        return Pattern.UNDECIDED, "labels were not looked at, and poison in them would not have been seen"
     return pattern, "; ".join([_TEXT[pattern], *(signals[name].text for name in _said(pattern, fires))])
 
 

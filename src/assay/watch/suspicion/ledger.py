@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from assay.errors import UsageError
-from assay.watch.database import Database, Row, moment, number
+from assay.watch.database import Database, Row
+from assay.watch.instants import microseconds, moment
 
 _SCHEMA = (
     """CREATE TABLE IF NOT EXISTS suspicion (
@@ -58,7 +59,7 @@ class Ledger:
             return bool(
                 go.change(
                     "INSERT INTO suspicion VALUES (?, ?, ?, ?, ?, 0, '', '') ON CONFLICT DO NOTHING",
-                    (monitor, number(due), target, pattern, said[:4000]),
+                    (monitor, microseconds(due), target, pattern, said[:4000]),
                 )
             )
 
@@ -69,20 +70,20 @@ class Ledger:
         """
         if not by.strip() or not reason.strip():
             raise UsageError("a release needs somebody's name and a reason", hint="--by NAME --reason TEXT")
-        which, parameters = (" AND due = ?", (number(due),)) if due is not None else ("", ())
+        which, parameters = (" AND due = ?", (microseconds(due),)) if due is not None else ("", ())
         with self._database.transaction() as go:
             where = f"WHERE monitor = ? AND released = 0{which}"
             listed = go.rows(_COLUMNS + where, (monitor, *parameters))
             for row in listed:
                 go.change(
                     "UPDATE suspicion SET released = ?, released_by = ?, reason = ? WHERE monitor = ? AND due = ?",
-                    (number(now), by.strip()[:200], reason.strip()[:2000], row[0], row[1]),
+                    (microseconds(now), by.strip()[:200], reason.strip()[:2000], row[0], row[1]),
                 )
         return [_entry(row) for row in listed]
 
     def standing(self, *, monitor: str | None = None, target: str | None = None) -> list[Entry]:
         """Open suspicions, oldest first: about a monitor or a target, or all of them."""
-        with self._database.transaction() as go:
+        with self._database.reading() as go:
             listed = [_entry(row) for row in go.rows(_COLUMNS + "WHERE released = 0 ORDER BY due, monitor")]
         if monitor is None and target is None:
             return listed
@@ -90,7 +91,7 @@ class Ledger:
 
     def recent(self, limit: int = 100) -> list[Entry]:
         """The newest, newest first, released or not."""
-        with self._database.transaction() as go:
+        with self._database.reading() as go:
             return [_entry(row) for row in go.rows(_COLUMNS + "ORDER BY due DESC, monitor LIMIT ?", (limit,))]
 
 

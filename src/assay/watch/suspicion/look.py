@@ -24,7 +24,7 @@ def look(
         Check(
             f"poisoning:{signal.name}",
             # A signal alone is no violation: only together do they make a pattern.
-            Outcome.VIOLATED if signal.fires and suspicion.pattern.suspect else Outcome.HOLDS,
+            Outcome.HOLDS if outcome is Outcome.VIOLATED and not signal.fires else outcome,
             expected=round(signal.usual, 6),
             observed=round(signal.value, 6),
             severity="note",

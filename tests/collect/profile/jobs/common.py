@@ -33,7 +33,7 @@ def work(out: Path, variants: dict[str, Any], empty: Any, nested: Any) -> None:
         "no rows": told(lambda: specification(empty)),
         "two names": told(lambda: profile(nested, spec)),
         "not allowed": told(lambda: profile(some, with_function(spec))),
-        "in a task": told(lambda: profile(some, with_function(spec), customs=[FUNCTION])),
+        "in a task": told(lambda: profile(variants["one"], with_function(spec), customs=[FUNCTION])),
     }
     (out / "errors.json").write_text(json.dumps(said))
 

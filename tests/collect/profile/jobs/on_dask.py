@@ -25,7 +25,7 @@ def main(data: str, out: Path) -> None:
         Client(cluster),
     ):
         empty = rows[rows["whole"] < -5]
-        nested = rows.assign(**{"moment": 1}).rename(columns={"moment": "nest.a"})
+        nested = rows.assign(moment=1).rename(columns={"moment": "nest.a"})
         variants = {"as-read": rows, "one": rows.repartition(npartitions=1), "many": rows.repartition(npartitions=40)}
         work(out, variants, empty, nested)
 

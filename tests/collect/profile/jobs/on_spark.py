@@ -15,13 +15,15 @@ def main(data: str, out: Path) -> None:
     spark = (
         SparkSession.builder.master("local[2]")
         .config("spark.ui.enabled", "false")
+        .config("spark.ui.showConsoleProgress", "false")
         .config("spark.driver.memory", "512m")
+        .config("spark.driver.extraJavaOptions", "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC")
         .config("spark.driver.host", "127.0.0.1")
         .config("spark.driver.bindAddress", "127.0.0.1")
         .config("spark.local.dir", str(out))
         .config("spark.sql.warehouse.dir", str(out / "warehouse"))
         .config("spark.sql.session.timeZone", "Asia/Kathmandu")
-        .config("spark.sql.files.maxPartitionBytes", "150k")
+        .config("spark.sql.files.maxPartitionBytes", "400k")
         .config("spark.sql.shuffle.partitions", "8")
         .config("spark.sql.execution.arrow.maxRecordsPerBatch", "500")
         .getOrCreate()
@@ -30,7 +32,7 @@ def main(data: str, out: Path) -> None:
     rows = spark.read.parquet(data)
     empty = rows.filter("whole < -5")
     nested = rows.withColumn("nest.a", functions.lit(1))
-    work(out, {"as-read": rows, "one": rows.coalesce(1), "many": rows.repartition(13, "word")}, empty, nested)
+    work(out, {"as-read": rows, "one": rows.coalesce(1), "many": rows.repartition(7, "word")}, empty, nested)
     spark.stop()
 
 

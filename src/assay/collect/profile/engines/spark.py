@@ -12,7 +12,7 @@ from typing import Any
 from assay.collect.profile.engines.interface import Merge, Part
 from assay.errors import MissingExtraError
 
-LAST = 16
+LAST = 8
 """Tasks before the last one. Each merges its share of the shuffle's partitions (``spark.sql.shuffle.partitions``), so
 that no Arrow batch holds more than some dozen states: an Arrow column ends at 2 GiB."""
 

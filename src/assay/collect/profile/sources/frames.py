@@ -99,7 +99,7 @@ class Table:
                 continue
             rest = {name: cells for name, cells in made.items() if isinstance(cells, pl.Series)}
             for frame in values.frames(mixed | {PLACE: range(len(part))}):
-                rows = frame[PLACE]
+                rows = frame[PLACE].cast(pl.UInt32)  # of no rows it has no type
                 yield pl.DataFrame([rest[name].gather(rows) if name in rest else frame[name] for name in names])
 
     def _arrow(self, what: Any) -> Iterator[pl.DataFrame]:

@@ -60,11 +60,11 @@ class Parquet:
                 roots = {part for name in only for part in (name, name.partition(".")[0])}
                 scan = scan.select([n for n in scan.collect_schema() if n in roots])
             yield pl.DataFrame(schema=scan.collect_schema())
-            start = 0
-            while (
-                part := scan.slice(start, ROWS).collect()
-            ).height:  # `collect_batches` reads far ahead: twice the memory
-                yield part
+            start, part = 0, None
+            while part is None or part.height == ROWS:  # `collect_batches` reads far ahead: twice the memory
+                part = scan.slice(start, ROWS).collect()
+                if part.height:
+                    yield part
                 start += ROWS
 
     def _whole(self) -> None:

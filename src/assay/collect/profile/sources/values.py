@@ -55,7 +55,11 @@ def column(name: str, values: Sequence[Any]) -> pl.Series:
         except (OverflowError, ValueError):  # an integer beyond 1e308, a signalling NaN
             return _texts(name, values)
     if found == {"datetime"}:
-        return pl.Series(name, [None if v is None else _instant(v) for v in values], dtype=pl.Datetime("us", "UTC"))
+        try:
+            instants = [None if v is None else _instant(v) for v in values]
+        except OverflowError:  # before the year 1 or after 9999, once in UTC
+            return _texts(name, values)
+        return pl.Series(name, instants, dtype=pl.Datetime("us", "UTC"))
     if found == {"date"}:
         return pl.Series(name, values, dtype=pl.Date)
     if found == {"duration"}:

@@ -38,7 +38,7 @@ class Within:
 
     def frames(self, only: Collection[str] | None = None) -> Iterator[pl.DataFrame]:
         """See `Source.frames`. Raises `UsageError` where the column is not there or holds no times."""
-        left_out = 0
+        given = left_out = 0
         wanted = None if only is None else frozenset({*only, self._column})
         for frame in self._source.frames(wanted):
             if self._column not in frame.columns:
@@ -46,8 +46,11 @@ class Within:
                 raise UsageError(f"{self.name} has no column {self._column!r} with times", hint=f"it has {there}")
             times = _times(frame.get_column(self._column), self.name)
             left_out += times.null_count()
-            yield frame.filter((times >= self._start) & (times < self._end))
+            inside = frame.filter((times >= self._start) & (times < self._end))
+            given += inside.height
+            yield inside
         self.notes = self._source.notes
+        self.notes.rows = given
         if left_out:
             self.notes.remarks.append(f"{left_out:,} row(s) have no time in {self._column!r} and were left out")
 
@@ -73,4 +76,7 @@ def _read(text: str | None) -> datetime | None:
         return None
     if moment is None:
         return None
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+    except OverflowError:  # before the year 1 or after 9999, once in UTC
+        return None

@@ -42,9 +42,12 @@ class Table:
         np.absolute(out, out=out)
         np.subtract(out, self._base, out=out)
 
-    def numbers(self, slots: Integers) -> Integers:
-        """Numbers of the bins that ``slots`` stand for."""
-        return np.where(slots < _HALF, self._top - _HALF + slots, slots - _HALF - self._top - 1)
+    def used(self, counts: Integers) -> tuple[Integers, Integers]:
+        """Numbers (ascending) and counts of the bins of which some slot's count is not 0."""
+        slots = np.flatnonzero(counts != 0)
+        positive = int(np.searchsorted(slots, _HALF))
+        slots = np.concatenate([slots[positive:], slots[:positive]])
+        return np.where(slots < _HALF, self._top - _HALF + slots, slots - _HALF - self._top - 1), counts[slots]
 
 
 def number(distances: Floats) -> Integers:

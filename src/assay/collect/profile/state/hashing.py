@@ -66,6 +66,8 @@ class Hasher:
 
     def hash_texts(self, texts: list[str]) -> Words:
         """The same for strings in a list, which is faster for a few; hashes only."""
+        if not texts:
+            return np.zeros(0, np.uint64)
         encoded = [text.encode() for text in texts]
         lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
         short = lengths <= SHORT

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 import threading
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from assay.collect.profile.interface import ColumnSpec, Numeric
 from assay.collect.profile.serial import Reader, Writer, refused, steps
@@ -79,11 +81,30 @@ class NumericState:
         """Sum of the squared distances to the centre, in units of 2**-2148."""
         self._distinct = Distinct()
         self._lists: list[tuple[bins.Integers, bins.Integers]] = []
+        self._aside: list[Floats] = []
+        """Distances that are not added up the fast way, and wait until there are more of them."""
+        self._waiting = 0
 
     def add(self, values: Floats, *, whole_numbers: bool = False) -> None:
         """Add doubles of any kind, NaN and infinities too. ``whole_numbers``: they come from an integer column."""
         for start in range(0, len(values), BLOCK):
             self._add_block(values[start : start + BLOCK], whole_numbers)
+
+    def add_whole(self, values: NDArray[Any], least: int, most: int) -> bool:
+        """Add integers from ``least`` to ``most``, if they are so near to the centre that they need not be doubles."""
+        scratch = self._scratch = self._scratch or _Scratch(self._column, self._seed)
+        wholes = scratch.wholes
+        if wholes is None or not wholes.fits(least, most):
+            return False
+        self.count += len(values)
+        self.integral += len(values)
+        self.minimum, self.maximum = min(self.minimum, least + 0.0), max(self.maximum, most + 0.0)
+        for start in range(0, len(values), BLOCK):
+            block = values[start : start + BLOCK]
+            wholes.add(block, least, _buffers.slot[: len(block)])
+        if wholes.held > FULL:
+            self._empty()
+        return True
 
     def absorb(self, other: NumericState) -> None:
         """Add another state of the same column."""
@@ -104,8 +125,7 @@ class NumericState:
         if scratch is not None:
             self._empty()
             if scratch.dense is not None:
-                slots = np.flatnonzero(scratch.dense != 0)
-                self._lists.append(bins.together([(scratch.table.numbers(slots), scratch.dense[slots])]))
+                self._lists.append(scratch.table.used(scratch.dense))
                 scratch.dense = None
         if len(self._lists) != 1:
             nothing = np.zeros(0, np.int64)
@@ -222,16 +242,17 @@ class NumericState:
                 self._empty()
             return
         if least + scratch.shift <= -scratch.limit or most + scratch.shift >= scratch.limit:
-            y = x + scratch.shift
-            far = np.abs(y) >= scratch.limit
+            y = np.add(x, scratch.shift, out=_buffers.distance[: len(x)])
+            far = np.abs(y, out=_buffers.spare[: len(x)]) >= scratch.limit
             self.total += exact_sum(x[far])
-            self._tally(y[far])
+            self._put_aside(y[far])
             x = x[~far]
             if not len(x):
                 return
             least, most = float(x.min()), float(x.max())
         spare, rest, grid = _buffers.spare[: len(x)], _buffers.rest[: len(x)], scratch.values
         clear = least >= grid.least or most <= -grid.least or (all_whole and grid.least <= 2.0**52)
+        clear = clear or np.abs(x, out=spare).min() >= grid.least
         self.total += grid.fast(x, spare, rest, remainder=not clear)
         self._add_near(np.add(x, scratch.shift, out=_buffers.distance[: len(x)]))
 
@@ -248,8 +269,8 @@ class NumericState:
             tiny = True
         if tiny:
             # Closer to the centre than the table reaches; most often at the centre itself.
-            close = np.abs(y) < scratch.tiny
-            self._tally(y[close])
+            close = np.abs(y, out=_buffers.spare[: len(y)]) < scratch.tiny
+            self._put_aside(y[close])
             y, slot = y[~close], slot[~close]
             if not len(y):
                 return
@@ -266,8 +287,16 @@ class NumericState:
         squares = scratch.squares.fast(spare, _buffers.slot[: len(y)].view(np.float64), rest, remainder=fine)
         self.squares += squares << UNIT
 
+    def _put_aside(self, y: Floats) -> None:
+        self._aside.append(y)
+        self._waiting += len(y)
+        if self._waiting > BLOCK or len(self._aside) > _LISTS:
+            self._tally()
+
     def _empty(self) -> None:
-        """Put what the table of whole numbers holds where it belongs."""
+        """Put what waits, and what the table of whole numbers holds, where it belongs."""
+        if self._aside:
+            self._tally()
         scratch = self._scratch
         if scratch is None or scratch.wholes is None or not scratch.wholes.held:
             return
@@ -278,10 +307,10 @@ class NumericState:
         self._lists.append(bins.together([(numbers, counts)]))
         self._distinct.add(self._hash(distances))
 
-    def _tally(self, y: Floats) -> None:
-        """Any distances, the slower way: histogram, squares, different values."""
-        scratch = self._scratch
-        assert scratch is not None
+    def _tally(self) -> None:
+        """Add up what was put aside, the slower way: histogram, squares, different values."""
+        y = np.concatenate(self._aside)
+        self._aside, self._waiting = [], 0
         self._lists.append(np.unique(bins.number(y), return_counts=True))
         if len(self._lists) > _LISTS:
             self.histogram()

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from assay.collect.profile.state.registers import Words
 
 _SEED = secrets.randbits(63)
+_HEAD = 4096
 
 
 class Proxies:
@@ -51,10 +52,7 @@ class Proxies:
             if known.all():
                 return
             found, counts = found[~known], counts[~known]
-            rows = np.flatnonzero(np.isin(keys, found))
-            first = rows[np.unique(keys[rows], return_index=True)[1]]
-        else:
-            first = np.unique(keys, return_index=True)[1]
+        first = _places(keys, found)
         texts = strings.gather(polars.Series(first.astype(np.uint32)))
         self.width = max(self.width, int(str(texts.str.len_bytes().max())))
         order = np.argsort(np.concatenate([self._keys, found]))
@@ -70,3 +68,16 @@ class Proxies:
         made = polars.DataFrame({"text": self._texts, "count": self._counts}, schema_overrides={"text": polars.String})
         self._keys, self._counts, self._texts, self.width = self._keys[:0], self._counts[:0], None, 0
         return made
+
+
+def _places(keys: Words, found: Words) -> NDArray[np.int64]:
+    """Where each of ``found``, ascending, stands in ``keys``. Most are among the first, and sorting all takes long."""
+    places = np.full(len(found), -1, np.int64)
+    for head in (_HEAD, len(keys)):
+        left = np.flatnonzero(places < 0)
+        if not len(left):
+            break
+        rows = np.flatnonzero(np.isin(keys[:head], found[left]))
+        seen, at = np.unique(keys[rows], return_index=True)
+        places[np.searchsorted(found, seen)] = rows[at]
+    return places

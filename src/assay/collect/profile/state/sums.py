@@ -19,10 +19,11 @@ UNIT = 1074
 """Sums are whole multiples of 2**-1074, the smallest double."""
 SQUARES = 2 * UNIT
 """Sums of squares are whole multiples of 2**-2148."""
-BLOCK = 1 << 14
+BLOCK = 1 << 15
 """Numbers that are worked on at a time: what fits the processor's second cache with all buffers."""
 
-_LEVEL = 46  # bits per grid: 2**46 times a block of 2**14 stays below 2**63
+_LEVEL = 46  # bits per grid: 2**46 times a block of 2**15 stays below 2**63
+_FEW = 32  # numbers that are added up faster one by one
 _WINDOW = 400  # squares of numbers within 2**±400 are doubles of full precision
 
 
@@ -69,6 +70,8 @@ class Grid:
 
 def exact_sum(values: Floats) -> int:
     """Sum of any finite doubles, in units of 2**-1074: whole mantissas, added up by exponent."""
+    if len(values) <= _FEW:
+        return sum(map(whole, values.tolist()))
     bits = values.view(np.int64)
     exponent = (bits >> 52) & 0x7FF
     mantissa = bits & ((1 << 52) - 1)

@@ -5,6 +5,8 @@ All that a state of numbers needs follows from the counts. It must never take a 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -34,10 +36,13 @@ class Wholes:
         """Whether whole numbers from ``least`` to ``most`` have their places."""
         return self._base <= least and most <= self._base + 2 * REACH
 
-    def add(self, values: Floats, least: float, slot: Integers) -> None:
+    def add(self, values: NDArray[Any], least: float, slot: Integers) -> None:
         """Count whole numbers that fit, of which ``least`` is the least; ``slot`` is a buffer of their size."""
-        np.copyto(slot, values, casting="unsafe")
-        np.subtract(slot, np.int64(least), out=slot)
+        if values.dtype == np.int64:
+            np.subtract(values, np.int64(least), out=slot)
+        else:
+            np.copyto(slot, values, casting="unsafe")
+            np.subtract(slot, np.int64(least), out=slot)
         found = np.bincount(slot)
         start = int(least) - self._base
         self._counts[start : start + len(found)] += found

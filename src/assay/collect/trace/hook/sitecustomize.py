@@ -13,7 +13,7 @@ def _install():
     # The monitor answers an open of such a path itself; where nobody listens there is no such file.
     mark = "/proc/self/assay-audit-hook/"
     channel = os.environ.get("ASSAY_AUDIT_FILE")
-    waiting, said, busy = {}, set(), []
+    waiting, busy = {}, []
     names = {
         "import": lambda given: given[0],
         "pickle.find_class": lambda given: f"{given[0]}.{given[1]}",
@@ -33,18 +33,20 @@ def _install():
     escapes = str.maketrans({number: f"\\u{number:04x}" for number in (*range(32), 34, 92, 127)})
 
     wanted = {*names, *ends}
+    said = {event: set() for event in names}
     size = [0]
 
     def flush():
         if not waiting:
             return
-        quoted = {
-            event: ",".join([f'"{word.translate(escapes)}"' for word in words]) for event, words in waiting.items()
-        }
-        waiting.clear()
-        size[0] = 0
-        text = "{" + ",".join([f'"{event}":[{words}]' for event, words in quoted.items()]) + "}"
+        busy.append(1)  # opening is an event too
         try:
+            quoted = {
+                event: ",".join([f'"{word.translate(escapes)}"' for word in words]) for event, words in waiting.items()
+            }
+            waiting.clear()
+            size[0] = 0
+            text = "{" + ",".join([f'"{event}":[{words}]' for event, words in quoted.items()]) + "}"
             if channel:
                 to = os.open(channel, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
                 try:
@@ -55,29 +57,31 @@ def _install():
                 os.close(os.open(mark + text, os.O_RDONLY))
         except Exception:  # noqa: S110  it never breaks the step
             pass
+        finally:
+            busy.pop()
 
     def hook(event, given):
-        if event not in wanted or busy:
+        if event not in wanted or busy:  # all that most get to: a large program asks for 50,000 times ``id``
             return
-        busy.append(1)
         try:
             if event in ends:
                 flush()
                 return
-            word = names[event](given)
+            word = given[0] if event == "import" else names[event](given)
             if isinstance(word, bytes):
                 word = word.decode("ascii", "replace")
-            if isinstance(word, str) and (event, word) not in said:
-                if len(said) < 20000:
-                    said.add((event, word))
-                waiting.setdefault(event, []).append(word[:500])
-                size[0] += len(word[:500]) + 8
-                if size[0] > 4000:
-                    flush()
+            known = said[event]
+            if word in known or not isinstance(word, str):
+                return
+            if len(known) < 20000:
+                known.add(word)
+            word = word[:500]
+            waiting.setdefault(event, []).append(word)
+            size[0] += len(word) + 8
+            if size[0] > 4000:
+                flush()
         except Exception:  # noqa: S110  it never breaks the step
             pass
-        finally:
-            busy.pop()
 
     sys.addaudithook(hook)
     import atexit

@@ -12,8 +12,8 @@ from typing import Any
 from assay import __version__
 from assay.alerts import references
 from assay.errors import MissingExtraError, UndecidedError
+from assay.watch.instants import microseconds
 from assay.watch.interface import Metric
-from assay.watch.metrics.checking import microseconds
 
 _UCUM = {"Seconds": "s", "Milliseconds": "ms", "Microseconds": "us", "Percent": "%", "Count": "{count}", "None": "1"}
 _PREFIXES = {"Kilo": "k", "Mega": "M", "Giga": "G", "Tera": "T"}
@@ -55,9 +55,12 @@ class OtlpSink:
         from opentelemetry.sdk.resources import Resource
         from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-        taken = [metric for metric in metrics if metric.statistics is None or metric.statistics.samples.is_integer()]
         families: dict[tuple[str, str, bool], list[Any]] = {}
-        for metric in taken:
+        refused: list[str] = []
+        for metric in metrics:
+            if metric.statistics is not None and not metric.statistics.samples.is_integer():
+                refused.append(f"{metric.name}: OpenTelemetry counts in whole numbers")
+                continue
             key = (metric.name, ucum(metric.unit), metric.statistics is None)
             families.setdefault(key, []).append(_point(metric, sdk))
         data = [
@@ -76,8 +79,7 @@ class OtlpSink:
             raise UndecidedError(
                 "the OpenTelemetry collector did not take the metrics", hint="is it running, at that address?"
             )
-        odd = [metric for metric in metrics if metric not in taken]
-        return tuple(f"{metric.name}: OpenTelemetry counts in whole numbers" for metric in odd)
+        return tuple(refused)
 
 
 def _point(metric: Metric, sdk: Any) -> Any:

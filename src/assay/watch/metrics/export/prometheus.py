@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from assay.errors import AssayError, MissingExtraError, UsageError
 from assay.files import require_folder, write_atomic
+from assay.watch.instants import microseconds
 from assay.watch.interface import Metric
-from assay.watch.metrics.checking import microseconds
 from assay.watch.metrics.interface import MetricStore
 
 if TYPE_CHECKING:
