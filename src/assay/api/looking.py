@@ -5,13 +5,16 @@ It stores nothing, signs nothing and tells nobody: `monitoring` does that with w
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from assay.api.baselines import Data, notes_of
 from assay.api.rows import ALWAYS, SAMPLE, opened, sampled
+from assay.config import Config
 from assay.errors import RejectedError, UndecidedError, UsageError
+from assay.files import read_file
 from assay.watch.interface import Check, Look, Outcome, Topic, Window
 
 if TYPE_CHECKING:
@@ -23,6 +26,16 @@ if TYPE_CHECKING:
     from assay.watch.constraints.model import Constraints
     from assay.watch.drift.model import ColumnDrift
     from assay.watch.settings import Bias, Quality
+
+
+@dataclass(frozen=True, slots=True)
+class Signers:
+    """Whose baselines count, and where the evidence about them is."""
+
+    keys: tuple[str, ...]
+    """Public key files (PEM)."""
+    directory: str | None
+    config: Config
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +72,8 @@ class Question:
     customs: Sequence[Custom] = ()
     """Statistics of the user's own that the baseline has; functions run only where they are named here again."""
     workers: int | None = None
+    signers: Signers | None = None
+    """Who must have signed the baseline file; None believes whoever could write it."""
     state: bytes | None = None
     """A profile of the whole window that was made elsewhere (`api.scaling.profile`); `data` is not read then."""
 
@@ -92,8 +107,18 @@ def see(
     from assay.watch.constraints import baseline as baselines
     from assay.watch.constraints import reading
 
-    known = baselines.load(question.baseline)
-    constraints = reading.load(question.constraints) if question.constraints is not None else known.constraints
+    document = read_file(question.baseline, baselines.MAX_BYTES)
+    known = baselines.loads(document, question.baseline)
+    if question.signers is not None:
+        from assay.api.baseline_proof import prove
+
+        signers = question.signers
+        prove(question.baseline, document, known, signers.keys, signers.directory, signers.config)
+    rested = {"baseline": hashlib.sha256(document).hexdigest()}
+    constraints = known.constraints
+    if question.constraints is not None:
+        constraints = reading.load(question.constraints)
+        rested["constraints"] = hashlib.sha256(reading.dumps(constraints)).hexdigest()
     if question.least is not None:
         constraints = _with_least(constraints, question.least)
     built = _built(question, known, progress)
@@ -119,6 +144,7 @@ def see(
             question.bias,
             question.topics,
         )
+    looks = [replace(look, documents=rested) for look in looks]
     return Seen(tuple(looks), known, constraints, current, built.state, tuple(notes), drifts)
 
 

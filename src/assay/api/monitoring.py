@@ -15,7 +15,7 @@ from assay.config import Config, load
 from assay.errors import UsageError
 from assay.targets.interface import Options
 from assay.targets.registry import resolve
-from assay.watch.interface import Look, Outcome
+from assay.watch.interface import Look, Outcome, Topic
 
 if TYPE_CHECKING:
     from assay.collect.profile.build import Progress
@@ -188,7 +188,9 @@ def write_sagemaker(checked: Checked, folder: str) -> tuple[str, ...]:
         os.makedirs(folder, exist_ok=True)
     except OSError as error:
         raise UsageError(f"{folder!r} cannot be made: {error.strerror}") from None
-    checks = [check for look in checked.seen.looks for check in look.checks]
+    # The other topics have files of their own in SageMaker, with other types of violation.
+    topics = (Topic.DATA_QUALITY, Topic.DRIFT)
+    checks = [check for look in checked.seen.looks if look.topic in topics for check in look.checks]
     documents = {
         "statistics.json": statistics.dumps(checked.seen.current),
         "constraints.json": constraints.dumps(checked.seen.constraints),

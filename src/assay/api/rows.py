@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -54,8 +55,8 @@ def opened(data: Data, window: Window, time: str | None) -> Source:
             reading = replace(reading, start=window.start, end=window.end)
         if query is not None:
             # Both stand for texts that are made here, never for somebody's words.
-            query = query.replace(":start", f"'{window.start:%Y-%m-%dT%H:%M:%SZ}'")
-            query = query.replace(":end", f"'{window.end:%Y-%m-%dT%H:%M:%SZ}'")
+            for name, moment in (("start", window.start), ("end", window.end)):
+                query = re.sub(rf"(?<![:\w]):{name}\b", f"'{moment:%Y-%m-%dT%H:%M:%SZ}'", query)
     found = open_source(data.place, kind=data.kind, query=query, reading=reading)
     return Within(found, time, window.start, window.end) if time is not None and window is not ALWAYS else found
 

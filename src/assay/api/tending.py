@@ -305,7 +305,9 @@ def _attest_actions(
 
 def target_of(monitors: files.Monitors, target: str) -> str:
     """A plain path is relative to the monitors file; anything with a scheme is as it is."""
-    scheme, colon, _ = target.partition(":")
+    scheme, colon, rest = target.partition(":")
+    if scheme in ("dir", "file"):
+        target, colon = rest, ""  # however it is written, it is the same folder
     return target if colon and scheme.isalpha() else monitors.path(target)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from assay.api.baselines import Data
 from assay.api.drifting import slow
-from assay.api.looking import Question, see
+from assay.api.looking import Question, Signers, see
 from assay.api.monitoring import attested, exit_code, look_json
 from assay.api.rows import ALWAYS
 from assay.api.signers import signer
@@ -69,7 +69,7 @@ def run(
     secret, _ = signer(signing.choice, config) if monitor.target is not None else (None, None)
     place = monitors.path(monitors.store)
     windows = Windows(place)
-    question = _question(monitors, monitor, due)
+    question = _question(monitors, monitor, due, signing)
     before = windows.last(name, EARLIER, due)
     seen = see(question, earlier=[decode(one.state) for one in before], history=_history(before))
     sums, found = b"", list(seen.looks)
@@ -160,7 +160,7 @@ def _runs(monitors: files.Monitors, signing: Signing, clock: Callable[[], dateti
     return lambda name, moment, holds: run(monitors, name, moment, holds, signing=signing, now=clock())
 
 
-def _question(monitors: files.Monitors, monitor: files.Monitor, due: datetime) -> Question:
+def _question(monitors: files.Monitors, monitor: files.Monitor, due: datetime, signing: Signing) -> Question:
     quality = monitor.quality
     return Question(
         monitors.path(monitor.baseline),
@@ -178,6 +178,9 @@ def _question(monitors: files.Monitors, monitor: files.Monitor, due: datetime) -
         truth=data_of(monitors, quality.truth) if quality is not None and quality.truth is not None else None,
         before=data_of(monitors, quality.reference) if quality is not None and quality.reference is not None else None,
         bias=monitor.bias,
+        signers=Signers(tuple(map(monitors.path, monitor.baseline_keys)), signing.directory, signing.settled())
+        if monitor.baseline_keys
+        else None,
     )
 
 
@@ -240,7 +243,8 @@ def _suspect(monitors: files.Monitors, monitor: files.Monitor, due: datetime, lo
     from assay.watch.suspicion.ledger import Ledger as Suspicions
 
     for look in looks:
-        if look.topic is Topic.POISONING and look.outcome is Outcome.VIOLATED:
+        # What nobody could judge waits for a person, too: an attacker would send windows that are too small.
+        if look.topic is Topic.POISONING and look.outcome is not Outcome.HOLDS:
             first = look.checks[0]
             suspicions = Suspicions(monitors.path(monitors.store))
             suspicions.open(monitor.name, due, about(monitors, monitor.name), str(first.observed), first.message)

@@ -20,7 +20,6 @@ EXTRAS = {
     "gpu": ("pynvml", "use of NVIDIA GPUs in traces of assay run"),
     "watch": ("polars", "assay baseline and assay monitor"),
     "charts": ("matplotlib", "pictures of assay monitor report and check --report"),
-    "numba": ("numba", "nothing yet: profiles need NumPy and Polars alone"),
     "postgres": ("psycopg", "monitoring kept in PostgreSQL, and data read from it"),
     "prometheus": ("prometheus_client", "exports of monitoring to Prometheus"),
     "otel": ("opentelemetry.exporter.otlp.proto.http", "exports of monitoring to OpenTelemetry"),

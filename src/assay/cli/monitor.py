@@ -70,6 +70,9 @@ def _check(actions: Any) -> None:
         help="a baseline's own statistic: run it",
     )
     parser.add_argument(
+        "--baseline-key", action="append", default=[], metavar="FILE", help="who must have signed the baseline (PEM)"
+    )
+    parser.add_argument(
         "--target", metavar="TARGET", help="the model that is monitored: makes signed evidence about it"
     )
     parser.add_argument("--sagemaker", metavar="DIR", help="write statistics.json and constraint_violations.json there")
@@ -80,7 +83,7 @@ def _check(actions: Any) -> None:
 def check(parsed: argparse.Namespace) -> int:
     """Look once."""
     from assay.api import monitoring, scaling
-    from assay.api.looking import Question
+    from assay.api.looking import Question, Signers
     from assay.api.rows import ALWAYS
     from assay.collect.profile.interface import Custom
     from assay.watch.interface import Topic
@@ -92,7 +95,7 @@ def check(parsed: argparse.Namespace) -> int:
             raise UsageError(f"--function {text!r} is not NAME=MODULE:FUNCTION")
         customs.append(Custom(name, function=value))
     topics = tuple(Topic(one) for one in parsed.topic or ("data-quality", "drift"))
-    window = _window(parsed)
+    window, made, keys = _window(parsed), flags.made_with(parsed, "reading"), tuple(parsed.baseline_key)
     checked = monitoring.check(
         Question(
             parsed.baseline,
@@ -108,11 +111,12 @@ def check(parsed: argparse.Namespace) -> int:
             ignore=tuple(parsed.ignore_column),
             customs=customs,
             workers=parsed.workers,
+            signers=Signers(keys, parsed.directory, made["config"]) if keys else None,
             state=scaling.read(parsed.state) if parsed.state is not None else None,
         ),
         target=parsed.target,
         progress=telling(parsed.quiet),
-        **flags.made_with(parsed, "reading"),
+        **made,
     )
     if parsed.sagemaker:
         monitoring.write_sagemaker(checked, parsed.sagemaker)

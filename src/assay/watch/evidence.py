@@ -43,6 +43,9 @@ def document(look: Look, *, alarm: bool = False) -> monitoring.Monitoring:
         undecided=undecided,
         baseline=_profile(look.baseline),
         profile=_profile(look.current),
+        documents=[
+            ResourceDescriptor(name=name, digest={"sha256": digest}) for name, digest in sorted(look.documents.items())
+        ],
         metrics=[made for metric in look.metrics if (made := _metric(metric)) is not None],
     )
 

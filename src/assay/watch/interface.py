@@ -112,6 +112,8 @@ class Look:
     """Digest (hex SHA-256) of the baseline's state."""
     current: str | None = None
     """Digest of the window's state."""
+    documents: Mapping[str, str] = field(default_factory=dict)
+    """Files that say what counts as right (``baseline``, ``constraints``) to their hex SHA-256."""
     details: Mapping[str, object] = field(default_factory=dict)
     """More, JSON-like: what pictures and SageMaker's files need beyond the checks."""
 

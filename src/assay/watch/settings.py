@@ -93,6 +93,8 @@ class Monitor(_Section, frozen=True, kw_only=True):
     data: Data
     baseline: str
     """The baseline file that `assay baseline` wrote, relative to the monitors file."""
+    baseline_keys: tuple[str, ...] = ()
+    """Public key files, relative to the monitors file: one of these must have signed the baseline."""
     target: str | None = None
     """What its evidence is about: the model in service. None: no evidence is made."""
     constraints: str | None = None

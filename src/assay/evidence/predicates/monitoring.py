@@ -114,6 +114,8 @@ class Monitoring(Predicate, frozen=True, kw_only=True):
     """What the period was held against; its digest is that of the baseline's profile."""
     profile: ResourceDescriptor | None = None
     """The period's own profile, by digest."""
+    documents: list[ResourceDescriptor] = field(default_factory=list)
+    """Files that say what counts as right, by digest: the baseline with its noise floors, constraints of one's own."""
     metrics: list[Metric] = field(default_factory=list)
     """Numbers that were measured."""
     undecided: list[Constraint] = field(default_factory=list)

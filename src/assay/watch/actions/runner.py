@@ -37,8 +37,9 @@ class Runner:
 
     def want(self, names: Sequence[str], event: Event, now: datetime) -> None:
         """Note that these actions are wanted for an event. Asking again changes nothing."""
-        for name in names:
-            self._ledger.ask(name, event, now)
+        for place, name in enumerate(names):
+            # They are carried out in the order of the alarm's list.
+            self._ledger.ask(name, event, now + timedelta(microseconds=place))
 
     def rehearse(self, names: Sequence[str], event: Event) -> list[str]:
         """What would be done, a sentence each; nothing is done and nothing noted."""
