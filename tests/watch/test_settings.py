@@ -43,7 +43,7 @@ def test_places_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.Mon
         ("d.csv", str(tmp_path / "d.csv")),
         ("../d.csv", str(tmp_path.parent / "d.csv")),
         ("/abs/d.csv", "/abs/d.csv"),
-        ("~/d.csv", "/home/of/d.csv"),
+        ("~/d.csv", "/home/me/d.csv"),
         ("sqlite:///x.db", str(tmp_path / "x.db")),
         ("postgresql://host/x", "postgresql://host/x"),
         ("$HOME/x", str(tmp_path / "$HOME" / "x")),
