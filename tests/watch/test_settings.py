@@ -36,7 +36,7 @@ def test_defaults(tmp_path: Path) -> None:
 def test_places_are_relative_to_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
-    monkeypatch.setenv("HOME", "/home/of")
+    monkeypatch.setenv("HOME", "/home/me")
     (tmp_path / "monitors.yml").write_text(SMALL)
     read = settings.load("../monitors.yml")
     for said, meant in [
