@@ -120,5 +120,6 @@ def quantiles(column: Numeric, shares: Floats) -> Floats:
     if not column.count:
         return np.full(shares.shape, np.nan)
     points, counts = edges(column)
+    # Between neighbouring tiny numbers interpolation may round to one beyond them.
     found = np.interp(shares * column.count, counts, points * _SMALLER) / _SMALLER
     return np.rint(found) if column.integral == column.count else found

@@ -223,3 +223,13 @@ def test_any_cells_come_back(rows: list[tuple[str, str]], size: int, tmp_path_fa
         blocks_module.SIZE = kept
     assert whole == path.read_bytes()
     assert found.rows() == [tuple(cell or None for cell in row) for row in rows]
+
+
+def test_other_readers_keep_their_limit(tmp_path):
+    """Python's limit of a field is one for the whole process: reading a table must not lift it for others."""
+    import csv
+
+    before = csv.field_size_limit()
+    (tmp_path / "long.csv").write_bytes(b"a,b\n1," + b"x" * 300_000 + b"\n2,\xff\n3,y\n")
+    assert sum(frame.height for frame in open_source(str(tmp_path / "long.csv")).frames()) >= 2
+    assert csv.field_size_limit() == before

@@ -228,3 +228,8 @@ def test_drift_is_found_with_what_the_file_tells():
 def test_clean_windows_do_not_drift_from_what_the_file_tells():
     for seed in range(2, 12):
         assert _drifted(table(10_000, seed)) == set()
+
+
+def test_the_sketch_of_a_tiny_number_is_that_number():
+    state = profile(pl.DataFrame({"a": [2.225073858507e-311]})).columns["a"]
+    assert statistics.sketch(state) == [[2.225073858507e-311]]

@@ -5,6 +5,7 @@ A block with values that do not fit is read again as text; lines with too many f
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import re
@@ -20,7 +21,16 @@ from assay.collect.profile.sources.steady import Steady, told
 from assay.collect.profile.sources.texts import decide, typed
 from assay.errors import DocumentError
 
-csv.field_size_limit(1 << 30)
+
+@contextlib.contextmanager
+def long_fields() -> Iterator[None]:
+    """Fields of up to 1 GiB; Python's limit is one for the whole process, and other readers rely on theirs."""
+    before = csv.field_size_limit(1 << 30)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
 
 BLANK = re.compile(rb"^\r?\n", re.MULTILINE)
 
@@ -33,7 +43,8 @@ def names(count: int) -> tuple[str, ...]:
 def fields(line: bytes, separator: str, where: str) -> list[str]:
     """The fields of the first record of ``line``."""
     try:
-        return next(csv.reader(io.StringIO(line.decode()), delimiter=separator), [])
+        with long_fields():
+            return next(csv.reader(io.StringIO(line.decode()), delimiter=separator), [])
     except (UnicodeDecodeError, csv.Error) as error:
         raise DocumentError(f"{where}, line 1: {error}") from None
 
@@ -138,7 +149,7 @@ class Csv:
         try:
             return self._polars(block.data, schema)
         except pl.exceptions.PolarsError:
-            with told(f"{self.name}, from line {block.line}", "CSV"):
+            with told(f"{self.name}, from line {block.line}", "CSV"), long_fields():
                 return pl.DataFrame(list(self._kept(block, len(schema))), schema=dict(schema), orient="row")
 
     def _kept(self, block: Block, width: int) -> Iterator[list[str | None]]:
