@@ -120,6 +120,7 @@ def quantiles(column: Numeric, shares: Floats) -> Floats:
     if not column.count:
         return np.full(shares.shape, np.nan)
     points, counts = edges(column)
-    # Between neighbouring tiny numbers interpolation may round to one beyond them.
     found = np.interp(shares * column.count, counts, points * _SMALLER) / _SMALLER
+    # The smaller scale costs subnormal numbers their last bits.
+    found = np.clip(found, column.minimum, column.maximum)
     return np.rint(found) if column.integral == column.count else found
