@@ -5,6 +5,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 import tracemalloc
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
