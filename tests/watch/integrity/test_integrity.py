@@ -188,3 +188,16 @@ def test_a_window_of_nothing_but_missing_values(baseline):
     )
     found = integrity.check(baseline, profile(frame, baseline.spec))
     assert not _violated(found)
+
+
+def test_windows_of_an_older_baseline_are_not_compared():
+    """Stops: a baseline that was made anew, after which bins of two kinds are taken for each other's."""
+    from assay.collect.profile.partial import decode, partial
+    from assay.collect.profile.spec import specify
+
+    draw = np.random.default_rng(0)
+    old, new = (pl.DataFrame({"a": draw.normal(centre, 1, 2000)}) for centre in (0.0, 40.0))
+    current = decode(partial(new, specify(new)), labels=None)
+    assert list(duplicates.check(current, [decode(partial(new, specify(old)), labels=None)])) == []
+    again = list(duplicates.check(current, [decode(partial(new, specify(new)), labels=None)]))
+    assert [check.outcome.value for check in again] == ["violated"]
