@@ -63,7 +63,7 @@ LOCK = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generat
 lock: $(VENV)/.dev
 	$(LOCK) -o requirements/base.txt
 	$(LOCK) --extra all -o requirements/all.txt
-	$(LOCK) --group demo -o requirements/demo.txt
+	$(LOCK) --extra gateway --extra watch --group demo -o requirements/demo.txt
 	$(LOCK) --extra all --group dev -o requirements/dev.txt
 
 clean:

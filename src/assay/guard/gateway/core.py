@@ -1,0 +1,277 @@
+"""The decision core of every way in: `decide` when the head is there, `admit` when the body is, `finish` at the end.
+
+The order of `decide` is the security argument: what cannot be read in one way is refused first; then everybody counts
+for the rules, whoever they are and wherever they go; only then is somebody told that a path exists.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import count
+from uuid import UUID
+
+from assay.guard.gateway import parts
+from assay.guard.gateway.interface import (
+    ALLOW,
+    ANSWER,
+    BODY,
+    METER,
+    Caller,
+    Context,
+    Decision,
+    Level,
+    Permission,
+    Route,
+    Usage,
+    Verb,
+)
+from assay.guard.gateway.paths import split
+from assay.guard.gateway.permissions import permitted
+from assay.guard.gateway.settings import Settings
+
+REMEMBERED = 4096
+"""Targets and permissions whose answer is remembered; all are forgotten when there are more."""
+
+_ASKING = frozenset({Verb.INFER, Verb.EXPLAIN, Verb.CHAT, Verb.COMPLETE, Verb.EMBED})
+_FORBIDDEN = Decision(False, 403, "permission", "this caller may not do that")
+_BLOCKED = Decision(False, 403, "detect", "this caller is blocked")
+_WAITING = Decision(False, 403, "detect", "this caller's requests wait for somebody's approval")
+_BY_DEFAULT = Decision(False, 403, "rule:default", "no rule allows this request")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The rooms that a core asks."""
+
+    routes: parts.Routes
+    callers: parts.Callers
+    rules: parts.Rules
+    plans: parts.Plans
+    log: parts.Log
+    observer: parts.Observer
+    standings: parts.Standings
+
+
+@dataclass(slots=True)
+class Proof:
+    """What is known of the served model; replaced as a whole by whoever watches it."""
+
+    refusal: Decision | None = None
+    """Why nothing is served at the moment."""
+    version: str = ""
+    """Digest of the model's contents, for the log."""
+
+
+class Core:
+    """One configuration at work. A reload makes another beside it; requests end with the one that they began with."""
+
+    def __init__(self, settings: Settings, rooms: Parts, proof: Proof) -> None:
+        self.settings = settings
+        self.proof = proof
+        self._rooms = rooms
+        self._targets: dict[tuple[str, bytes], tuple[str, bytes, Route | Decision]] = {}
+        self._permitted: dict[tuple[tuple[Permission, ...], Route], bool] = {}
+        self._ids = _ids()
+        self._needs = [_needs(settings, i) for i in range(len(settings.routes))]
+        self._default = ALLOW if settings.default == "allow" else _BY_DEFAULT
+        self._reactions = settings.detect.reactions
+        self._enforced = settings.detect.mode == "enforce"
+
+    def decide(self, context: Context) -> Decision:
+        """Whether the request goes on, from its head alone. What was decided also stands in the context."""
+        rooms = self._rooms
+        context.id = identity = next(self._ids)
+        given = context.headers.get(b"x-request-id")
+        context.request_id = identity if given is None else _uuid(given) or identity
+        context.model_version = self.proof.version
+        key = (context.method, context.target)
+        known = self._targets.get(key)
+        if known is None:
+            known = self._look_up(key)
+        context.path, context.query, route = known
+        rooms.rules.address(context)
+        caller = rooms.callers.identify(context)
+        if type(caller) is Caller:
+            context.caller = caller
+        decision = rooms.rules.decide(context) or self._default
+        if decision.allowed:
+            decision = self._decide(context, route, caller)
+        context.decision = decision
+        return decision
+
+    def _decide(self, context: Context, route: Route | Decision, caller: Caller | Decision) -> Decision:
+        """For a request that no rule stopped."""
+        if type(caller) is Decision:
+            return caller  # before the route: a stranger learns no path from us
+        if type(route) is Decision:
+            return route
+        assert type(route) is Route and type(caller) is Caller
+        context.route = route
+        context.model = route.model
+        may = self._permitted.get((caller.permissions, route))
+        if may is None:
+            may = self._permit(caller.permissions, route)
+        if not may:
+            return _FORBIDDEN
+        if route.verb is not Verb.HEALTH:
+            if self.proof.refusal is not None:
+                return self.proof.refusal
+            if len(self._rooms.standings) and (refused := self._stand(context, caller)):
+                return refused
+        if (refused := self._rooms.plans.enter(context)) is not None:
+            return refused
+        if route.verb in _ASKING:
+            configured = self.settings.routes[route.index]
+            context.harden = context.harden or configured.harden or ""
+            needs = self._needs[route.index] | self._rooms.observer.draw(context)
+            context.needs = needs | ANSWER if context.harden else needs
+            context.usage = Usage()
+        return ALLOW
+
+    def admit(self, context: Context, body: bytes) -> Decision:
+        """Whether the body goes on, where `Context.needs` has `BODY`. `Context.body` is then the one to pass on."""
+        measured = self._rooms.routes.measure(context, body)
+        if type(measured) is Decision:
+            context.decision = measured
+            return measured
+        assert not isinstance(measured, Decision)
+        route, usage = context.route, context.usage
+        assert route is not None and usage is not None and context.caller is not None
+        usage.rows, usage.tokens_in, usage.tokens_out = measured.rows, measured.tokens_in, measured.tokens_out
+        if measured.model and measured.model != context.model:
+            context.model = measured.model
+            named = Route(route.protocol, route.verb, measured.model, measured.version, route.path, route.index)
+            if not permitted(context.caller.permissions, named):
+                context.decision = _FORBIDDEN
+                return _FORBIDDEN
+        if measured.stream:
+            context.needs |= METER
+        price = self.settings.routes[route.index].price
+        usage.cost = (
+            price.request
+            + price.row * usage.rows
+            + price.token_in * usage.tokens_in
+            + price.token_out * usage.tokens_out
+        )
+        refused = self._rooms.plans.charge(context)
+        context.decision = refused or ALLOW
+        context.body = measured.body
+        return context.decision
+
+    def answer(self, context: Context, status: int, content_type: bytes, body: bytes, question: bytes) -> bytes:
+        """The answer to pass on, where `Context.needs` has `ANSWER`. Raises `parts.Unhardened`."""
+        return self._rooms.routes.harden(context, status, content_type, body, question)
+
+    def meter(self, context: Context) -> parts.Meter | None:
+        """Follows a streamed answer, where `Context.needs` has `METER`."""
+        return self._rooms.routes.meter(context)
+
+    def refuse(self, context: Context, decision: Decision) -> Decision:
+        """A face's own refusal, said in the same words: an ambiguous head, a body too large."""
+        if not context.id:
+            context.id = context.request_id = next(self._ids)
+        context.decision = decision
+        return decision
+
+    def finish(self, context: Context, request: bytes | None = None, response: bytes | None = None) -> None:
+        """The request has ended, however: settle, log, show. Called exactly once for each context."""
+        rooms = self._rooms
+        if response is not None and context.usage is not None and not context.needs & METER and context.needs & BODY:
+            rooms.routes.settle(context, context.content_type, response)
+        rooms.plans.leave(context)
+        rooms.log.write(context)
+        rooms.observer.see(context, request, response)
+
+    def _look_up(self, key: tuple[str, bytes]) -> tuple[str, bytes, Route | Decision]:
+        found = split(key[1])
+        known: tuple[str, bytes, Route | Decision]
+        if type(found) is Decision:
+            known = "", b"", found
+        else:
+            assert not isinstance(found, Decision)
+            known = found[0], found[1], self._rooms.routes.route(key[0], found[0])
+        if len(key[1]) <= 512:  # longer ones would make what is remembered large
+            if len(self._targets) >= REMEMBERED:
+                self._targets.clear()
+            self._targets[key] = known
+        return known
+
+    def _permit(self, permissions: tuple[Permission, ...], route: Route) -> bool:
+        may = permitted(permissions, route)
+        if len(self._permitted) >= REMEMBERED:
+            self._permitted.clear()
+        self._permitted[permissions, route] = may
+        return may
+
+    def _stand(self, context: Context, caller: Caller) -> Decision | None:
+        """How the caller is treated after what detectors said, of it or of those it belongs to; the worst counts."""
+        worst = None
+        for key in (caller.id, f"owner:{caller.owner}", f"net:{_network(context.address)}"):
+            standing = self._rooms.standings.get(key)
+            if standing is not None and standing.until > context.at and (not worst or standing.level > worst.level):
+                worst = standing
+        if worst is None:
+            return None
+        context.level = worst.level
+        if not self._enforced:
+            return None
+        if worst.level is Level.SLOW:
+            context.wait = float(self._reactions.slow)
+        elif worst.level is Level.HARDEN:
+            context.harden = self._reactions.harden
+        elif worst.level is Level.APPROVE:
+            return _WAITING
+        elif worst.level is Level.BLOCK:
+            return _BLOCKED
+        return None
+
+
+def retry(seconds: float) -> int:
+    """``Retry-After`` for a wait: whole seconds, at least one; a wait without end is a day."""
+    return max(1, math.ceil(seconds)) if seconds < 86400 else 86400
+
+
+def _needs(settings: Settings, index: int) -> int:
+    """Whether bodies of a route have to be read before they go on."""
+    route = settings.routes[index]
+    if route.protocol == "openai" or route.schema is not None:
+        return BODY
+    counted = any(
+        plan.rows or plan.tokens or plan.cost or plan.information or plan.token_rate or plan.row_rate
+        for plan in settings.plans.values()
+    )
+    hardened = route.harden is not None or settings.detect.mode == "enforce"
+    priced = route.price.row or route.price.token_in or route.price.token_out
+    return BODY if counted or hardened or priced else 0
+
+
+def _ids() -> Iterator[str]:
+    """Our own request ids: unique over processes and restarts, made without asking the kernel each time."""
+    prefix = os.urandom(10).hex()
+    return (f"{prefix}{number:012x}" for number in count(int.from_bytes(os.urandom(4))))
+
+
+@lru_cache(REMEMBERED)
+def _network(address: str) -> str:
+    """The /24 of an IPv4 address, the /48 of an IPv6 address: what one household or attacker commonly has."""
+    import ipaddress
+
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return str(ipaddress.ip_network((parsed, 24 if parsed.version == 4 else 48), strict=False))
+
+
+def _uuid(value: bytes) -> str:
+    """A caller's request id where it is a UUID in its usual form, else nothing: it ends up in logs."""
+    if len(value) != 36:
+        return ""
+    try:
+        return str(UUID(value.decode("ascii")))
+    except ValueError:
+        return ""

@@ -1,0 +1,79 @@
+"""`gateway.yaml` to settings: one meaning or an error that names the file and the key."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from typing import Any
+
+import msgspec
+
+from assay import strict_yaml
+from assay.errors import DocumentError
+from assay.files import read_file
+from assay.guard.gateway.settings.model import Hardening, RouteSettings, Settings
+from assay.guard.gateway.settings.words import hook
+
+LABEL_ONLY = "label-only"
+"""The hardening that is always there: the only one that stops membership inference by confidence."""
+
+PROTOCOLS = ("open-inference", "kserve-v1", "sagemaker", "openai")
+"""What is served where the file names no routes."""
+
+
+def load(path: str) -> Settings:
+    """Read the file. Raises `UsageError` where it cannot be read, `DocumentError` naming what is wrong."""
+    return read(read_file(path, strict_yaml.MAX_BYTES), path, os.path.dirname(os.path.abspath(path)))
+
+
+def read(data: bytes, name: str, directory: str) -> Settings:
+    """Settings from YAML bytes; relative paths start at ``directory``."""
+    raw = strict_yaml.loads(data, name)
+    if not isinstance(raw, dict) or raw.get("assay-gateway") != 1:
+        raise DocumentError(f"{name} is no gateway file", hint="it begins with 'assay-gateway: 1'")
+    if "directory" in raw:
+        raise DocumentError(f"{name}: 'directory' is not a key of this file")
+    return convert(raw, name, directory)
+
+
+def convert(raw: dict[str, Any], name: str, directory: str) -> Settings:
+    """Settings from plain values, checked. Raises `DocumentError`."""
+    try:
+        settings = msgspec.convert(raw, Settings, dec_hook=hook)
+    except msgspec.ValidationError as error:
+        raise DocumentError(f"{name}: {error}") from None
+    hardenings = {LABEL_ONLY: Hardening(label_only=True)} | settings.hardenings
+    routes = settings.routes or tuple(RouteSettings(protocol=protocol) for protocol in PROTOCOLS)  # type: ignore[arg-type]
+    settings = msgspec.structs.replace(settings, hardenings=hardenings, routes=routes, directory=directory)
+    if problem := _problem(settings):
+        raise DocumentError(f"{name}: {problem}")
+    return settings
+
+
+def _problem(settings: Settings) -> str | None:
+    """What is wrong beside the types of fields."""
+    known = ", ".join(settings.plans)
+    callers = settings.callers
+    plans = [callers.anonymous, *(jwt.plan for jwt in callers.jwt), callers.mtls.plan if callers.mtls else None]
+    for plan in plans:
+        if plan is not None and plan not in settings.plans:
+            return f"callers: there is no plan {plan[:100]!r} (there are: {known})"
+    for what, count in (
+        ("priority", Counter(rule.priority for rule in settings.rules)),
+        ("id", Counter(rule.id for rule in settings.rules)),
+    ):
+        for value, times in count.items():
+            if times > 1:
+                return f"rules: {times} have the {what} {value}"
+    wanted = [route.harden for route in settings.routes] + [settings.detect.reactions.harden]
+    for name in wanted:
+        if name is not None and name not in settings.hardenings:
+            return f"there is no hardening {name[:100]!r} (there are: {', '.join(settings.hardenings)})"
+    if callers.mtls is not None and (settings.tls is None or settings.tls.client_certificates == "none"):
+        return "callers.mtls needs tls with client-certificates: optional or required"
+    if settings.tls is not None and settings.tls.client_certificates != "none" and settings.tls.client_ca is None:
+        return "tls: client-certificates need a client-ca"
+    for i, route in enumerate(settings.routes):
+        if route.protocol == "json" and route.path is None:
+            return f"routes[{i}]: json needs a path"
+    return None
