@@ -275,3 +275,12 @@ def _uuid(value: bytes) -> str:
         return str(UUID(value.decode("ascii")))
     except ValueError:
         return ""
+
+
+class Gate:
+    """What a face holds on to: a reload replaces the core, and each request keeps the one that it began with."""
+
+    __slots__ = ("core",)
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
