@@ -20,7 +20,7 @@ __all__ = ["AssayError", "__version__", "attest", "bom", "decide", "open_store",
 def __getattr__(name: str) -> Any:
     from importlib import import_module
 
-    if name in ("load", "protect"):
+    if name in ("gateway", "load", "protect"):
         return import_module(f"assay.{name}")
     if name not in __all__:
         raise AttributeError(f"module 'assay' has no attribute {name!r}")

@@ -21,7 +21,7 @@ from assay.targets.registry import resolve
 if TYPE_CHECKING:
     from assay.collect.profile.build import Built, Progress
     from assay.collect.profile.interface import Custom, Kind
-    from assay.collect.profile.sources.interface import Reading
+    from assay.collect.profile.sources.interface import Reading, Source
     from assay.watch.constraints.baseline import Baseline
 
 FORMATS = ("json", "attest", "statement", "sagemaker")
@@ -65,6 +65,8 @@ class Shape:
 
     columns: tuple[str, ...] | None = None
     """None: all but those that only say which row it is."""
+    leave_out: tuple[str, ...] = ()
+    """All but these: a label that requests do not have. Not together with `columns`."""
     kinds: Mapping[str, Kind] = field(default_factory=dict)
     """Columns that are looked at in another way than their values suggest."""
     customs: Sequence[Custom] = ()
@@ -108,6 +110,7 @@ def baseline(
     started = (now or datetime.now(UTC)).replace(microsecond=0)
     secret, by = signer(signer_choice, config) if output == "attest" else (None, None)
     source = open_source(data.place, kind=data.kind, query=data.query, reading=data.reading)
+    columns = _columns(source, shape)
 
     def build() -> Built:
         return profile(
@@ -115,13 +118,13 @@ def baseline(
             seed=shape.seed or secrets.randbits(63),
             kinds=shape.kinds,
             customs=shape.customs,
-            columns=shape.columns,
+            columns=columns,
             workers=workers,
             progress=progress,
         )
 
     def regularity(built: Built) -> tuple[bytes, ...]:
-        return parts(source, built.spec, customs=shape.customs, columns=shape.columns)
+        return parts(source, built.spec, customs=shape.customs, columns=columns)
 
     if output not in ("attest", "statement"):
         built = build()
@@ -153,6 +156,19 @@ def baseline(
             now=started,
         )
     return Based(made, documents, notes_of(built), by, said.entry, said.store, said.document)
+
+
+def _columns(source: Source, shape: Shape) -> tuple[str, ...] | None:
+    """Which columns are looked at. Raises `UsageError` for one that is left out and not there."""
+    if not shape.leave_out:
+        return shape.columns
+    if shape.columns is not None:
+        raise UsageError("either columns are named, or some are left out")
+    names = [name for name in source.schema() if name not in source.keys]
+    for name in shape.leave_out:
+        if name not in names:
+            raise UsageError(f"the data have no column {name[:100]!r} to leave out")
+    return tuple(name for name in names if name not in shape.leave_out)
 
 
 def baseline_of(

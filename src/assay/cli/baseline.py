@@ -38,6 +38,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is looked at")
     group.add_argument("--column", action="append", default=[], metavar="NAME", help="only this column (repeatable)")
     group.add_argument(
+        "--leave-out", action="append", default=[], metavar="NAME", help="all but this: a label (repeatable)"
+    )
+    group.add_argument(
         "--kind", action="append", default=[], metavar="COLUMN=KIND", help="look at a column as string, text, time, …"
     )
     group.add_argument(
@@ -87,7 +90,7 @@ def run(parsed: argparse.Namespace) -> int:
     if (parsed.data is None) == (not parsed.state):
         raise UsageError("a baseline is made of DATA, or of profiles: --state FILE")
     if parsed.state:
-        if parsed.column or kinds or customs or parsed.seed:
+        if parsed.column or parsed.leave_out or kinds or customs or parsed.seed:
             raise UsageError("what is looked at was settled when the profile was made", hint="only --least changes it")
         made = baseline_of(
             [scaling.read(file) for file in parsed.state], name=place, output=parsed.output, least=parsed.least
@@ -97,7 +100,9 @@ def run(parsed: argparse.Namespace) -> int:
             data(parsed, parsed.data),
             name=place,
             output=parsed.output,
-            shape=Shape(tuple(parsed.column) or None, kinds, tuple(customs), parsed.seed, parsed.least),
+            shape=Shape(
+                tuple(parsed.column) or None, tuple(parsed.leave_out), kinds, tuple(customs), parsed.seed, parsed.least
+            ),
             progress=telling(parsed.quiet),
             workers=parsed.workers,
             **flags.made_with(parsed, "reading"),

@@ -21,6 +21,7 @@ COMMANDS = {
     "profile": "what a step usually does: show, accept, diff, enforce",
     "baseline": "what data are like: the file that later data are held against",
     "monitor": "watch data and predictions: check, schedule, alarms and what they set off",
+    "gateway": "guard a prediction API: who may ask, how much, and what they learn",
     "packages": "Python packages: locked by hash, vetted, and kept as a signed wheelhouse",
     "verify": "check that a target is exactly what somebody trusted signed",
     "lineage": "where a target comes from and what became of it, as far as evidence proves it",

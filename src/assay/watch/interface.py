@@ -26,6 +26,8 @@ class Topic(StrEnum):
     EXPLAINABILITY = "explainability"
     POISONING = "poisoning"
     """Whether new data look as if somebody were feeding the model."""
+    ENDPOINT = "endpoint"
+    """How the prediction API was used: what a gateway saw."""
 
 
 class Outcome(StrEnum):

@@ -198,6 +198,8 @@ def _problem(monitor: Monitor, before: set[str]) -> str | None:
         return "topics: is empty"
     if monitor.least < 1:
         return "least: at least 1"
+    if Topic.ENDPOINT in monitor.topics:
+        return "topics: an endpoint is what a gateway looks at: assay gateway attest"
     if Topic.MODEL_QUALITY in monitor.topics and monitor.quality is None:
         return "topics: model-quality needs the section 'quality'"
     if Topic.BIAS in monitor.topics and (monitor.bias is None or monitor.quality is None):

@@ -10,7 +10,6 @@ import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import count
 from uuid import UUID
 
@@ -29,8 +28,9 @@ from assay.guard.gateway.interface import (
     Usage,
     Verb,
 )
+from assay.guard.gateway.networks import network
 from assay.guard.gateway.paths import split
-from assay.guard.gateway.permissions import permitted
+from assay.guard.gateway.permissions import LATER, permitted
 from assay.guard.gateway.settings import Settings
 
 REMEMBERED = 4096
@@ -76,7 +76,7 @@ class Core:
         self._targets: dict[tuple[str, bytes], tuple[str, bytes, Route | Decision]] = {}
         self._permitted: dict[tuple[tuple[Permission, ...], Route], bool] = {}
         self._ids = _ids()
-        self._needs = [_needs(settings, i) for i in range(len(settings.routes))]
+        self._needs = [needs(settings, i) for i in range(len(settings.routes))]
         self._default = ALLOW if settings.default == "allow" else _BY_DEFAULT
         self._reactions = settings.detect.reactions
         self._enforced = settings.detect.mode == "enforce"
@@ -97,6 +97,8 @@ class Core:
         caller = rooms.callers.identify(context)
         if type(caller) is Caller:
             context.caller = caller
+        if type(route) is Route:
+            context.route = route  # rules ask for protocol, verb and model
         decision = rooms.rules.decide(context) or self._default
         if decision.allowed:
             decision = self._decide(context, route, caller)
@@ -110,7 +112,6 @@ class Core:
         if type(route) is Decision:
             return route
         assert type(route) is Route and type(caller) is Caller
-        context.route = route
         context.model = route.model
         may = self._permitted.get((caller.permissions, route))
         if may is None:
@@ -142,10 +143,11 @@ class Core:
         route, usage = context.route, context.usage
         assert route is not None and usage is not None and context.caller is not None
         usage.rows, usage.tokens_in, usage.tokens_out = measured.rows, measured.tokens_in, measured.tokens_out
-        if measured.model and measured.model != context.model:
-            context.model = measured.model
-            named = Route(route.protocol, route.verb, measured.model, measured.version, route.path, route.index)
-            if not permitted(context.caller.permissions, named):
+        if route.protocol in LATER:
+            context.model = measured.model or route.model
+            version = measured.version or route.version
+            named = Route(route.protocol, route.verb, context.model, version, route.path, route.index)
+            if not permitted(context.caller.permissions, named, final=True):
                 context.decision = _FORBIDDEN
                 return _FORBIDDEN
         if measured.stream:
@@ -210,7 +212,7 @@ class Core:
     def _stand(self, context: Context, caller: Caller) -> Decision | None:
         """How the caller is treated after what detectors said, of it or of those it belongs to; the worst counts."""
         worst = None
-        for key in (caller.id, f"owner:{caller.owner}", f"net:{_network(context.address)}"):
+        for key in (caller.id, f"owner:{caller.owner}", f"net:{network(context.address)}"):
             standing = self._rooms.standings.get(key)
             if standing is not None and standing.until > context.at and (not worst or standing.level > worst.level):
                 worst = standing
@@ -235,10 +237,10 @@ def retry(seconds: float) -> int:
     return max(1, math.ceil(seconds)) if seconds < 86400 else 86400
 
 
-def _needs(settings: Settings, index: int) -> int:
-    """Whether bodies of a route have to be read before they go on."""
+def needs(settings: Settings, index: int) -> int:
+    """`BODY` where bodies of a route have to be read before they go on, else 0."""
     route = settings.routes[index]
-    if route.protocol == "openai" or route.schema is not None:
+    if route.protocol in LATER or route.schema is not None:
         return BODY
     counted = any(
         plan.rows or plan.tokens or plan.cost or plan.information or plan.token_rate or plan.row_rate
@@ -253,18 +255,6 @@ def _ids() -> Iterator[str]:
     """Our own request ids: unique over processes and restarts, made without asking the kernel each time."""
     prefix = os.urandom(10).hex()
     return (f"{prefix}{number:012x}" for number in count(int.from_bytes(os.urandom(4))))
-
-
-@lru_cache(REMEMBERED)
-def _network(address: str) -> str:
-    """The /24 of an IPv4 address, the /48 of an IPv6 address: what one household or attacker commonly has."""
-    import ipaddress
-
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    return str(ipaddress.ip_network((parsed, 24 if parsed.version == 4 else 48), strict=False))
 
 
 def _uuid(value: bytes) -> str:

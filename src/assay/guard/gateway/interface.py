@@ -50,7 +50,7 @@ class Route(msgspec.Struct, frozen=True):
     """Which of the configured routes it is: `settings.Settings.routes`."""
 
 
-class Permission(msgspec.Struct, frozen=True):
+class Permission(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What a caller may do; each part is a glob, as `fnmatch` reads it."""
 
     protocol: str = "*"
@@ -63,11 +63,13 @@ class Caller(msgspec.Struct, frozen=True):
     """Somebody who asks, once it was proved."""
 
     id: str
-    """Stable and public: never a key or a token. ``key:7Qx…``, ``jwt:issuer|subject``, ``mtls:CN=…``, ``anonymous``."""
+    """Stable and public: never a key or a token. ``key:7Qx…``, ``jwt:issuer|subject``, ``mtls:CN=…``, and for those who
+    prove nothing ``address:198.51.100.7`` (IPv6: its /64), so that strangers do not share a limit.
+    """
     user: str = ""
     """The person or service in the access log."""
     owner: str = ""
-    """Who the key, token or certificate belongs to: several callers of one owner are watched together."""
+    """Who the key, token or certificate belongs to: several callers of one owner are watched together. May be empty."""
     plan: str = "default"
     """Name of the usage plan."""
     permissions: tuple[Permission, ...] = (Permission(),)
@@ -172,6 +174,7 @@ class Context:
         "content_type",
         "counted",
         "decision",
+        "drawn",
         "ended",
         "error",
         "first_byte",
@@ -249,6 +252,8 @@ class Context:
         """Name of the hardening of the answer; empty: as it is."""
         self.needs = 0
         """What the face has to bring: `BODY`, `ANSWER`, `KEEP_BODY`, `KEEP_ANSWER`."""
+        self.drawn = False
+        """Whether it was drawn for capture."""
         self.held: object = None
         """What `core` has reserved for the request and gives back when it ends; nobody else looks into it."""
         # Set by `admit`.
@@ -345,6 +350,8 @@ class Sample(msgspec.Struct, array_like=True, gc=False):
     """`Route.index`."""
     variant: str = ""
     """``x-target-model`` or the like: which of several models behind one name."""
+    request_id: str = ""
+    """`Context.request_id`: what the caller knows the request by."""
 
 
 class Counters(Protocol):
@@ -354,9 +361,13 @@ class Counters(Protocol):
     clock that steps back as one that stands still.
     """
 
+    @property
+    def refusing(self) -> bool:
+        """Whether nothing may be let through for now: other machines are out of reach, and ``gone: closed``."""
+
     def window(self, key: bytes, now: float, seconds: int, hits: int = 1) -> int:
         """Count ``hits`` and return how many there were in the last ``seconds``, these included; never fewer than
-        there were, at most 1.1 times.
+        there were, and at most those of 1.1 times as long. A key always has the same ``seconds``.
         """
 
     def rate(self, key: bytes, now: float, interval: float, burst: int, cost: int = 1) -> float:

@@ -11,18 +11,22 @@ OPEN = frozenset({Verb.HEALTH})
 """What every caller who was identified may do."""
 
 
-def permitted(permissions: Iterable[Permission], route: Route) -> bool:
-    """Whether one of the permissions fits. A part that the request does not say is only covered by ``*``; where the
-    body says the model (``openai``), it is asked again with it.
+LATER = frozenset({"openai", "sagemaker"})
+"""Protocols of which the body, or a header of their own, says the model or its version."""
+
+
+def permitted(permissions: Iterable[Permission], route: Route, *, final: bool = False) -> bool:
+    """Whether one of the permissions fits. A part that the request does not say is only covered by ``*``; where only
+    the body says the model (`LATER`), it is asked again with it, and that answer is ``final``.
     """
     if route.verb in OPEN:
         return True
-    later = route.protocol == "openai" and not route.model
+    later = route.protocol in LATER and not final
     return any(
         fnmatchcase(route.protocol, one.protocol)
         and fnmatchcase(route.verb, one.verb)
-        and (later or _fits(route.model, one.model))
-        and _fits(route.version, one.version)
+        and ((later and not route.model) or _fits(route.model, one.model))
+        and (later or _fits(route.version, one.version))
         for one in permissions
     )
 

@@ -69,6 +69,11 @@ def page(material: Material, drawn: Sequence[Chart]) -> str:
         f'<p class="mono">baseline profile sha256:{escape(material.baseline.digest)}<br>'
         f"this window's profile sha256:{escape(material.current.digest)}</p>",
     ]
+    return document(title, body)
+
+
+def document(title: str, body: Sequence[str]) -> str:
+    """A whole file of our look; ``title`` and ``body`` are HTML already."""
     policy = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

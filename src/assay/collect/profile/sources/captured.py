@@ -11,6 +11,7 @@ import binascii
 import csv
 import io
 import json
+import math
 from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -213,6 +214,8 @@ def _records(value: Any, columns: tuple[str, ...], prefix: str) -> Rows:
         if isinstance(split, dict) and isinstance(split.get("data"), list):
             return _records(split["data"], columns or tuple(map(str, split.get("columns") or ())), prefix)
         for name in WRAPPERS:
+            if name in ("inputs", "outputs") and _are_tensors(value.get(name)):
+                return _tensors(value[name], columns, prefix)
             if isinstance(value.get(name), list):
                 return _records(value[name], columns, prefix)
         return [values.flattened(value)]
@@ -227,3 +230,46 @@ def _records(value: Any, columns: tuple[str, ...], prefix: str) -> Rows:
     if isinstance(value, list) and prefix != "_c":
         return [_named([part], columns, prefix) for part in value]  # of outputs: one for each record
     return [_named(value if isinstance(value, list) else [value], columns, prefix)]
+
+
+def _are_tensors(value: Any) -> bool:
+    """Whether it has the form of the Open Inference Protocol (v2): named, with shape and data."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(
+            isinstance(one, dict)
+            and isinstance(one.get("name"), str)
+            and isinstance(one.get("shape"), list)
+            and isinstance(one.get("data"), list)
+            for one in value
+        )
+    )
+
+
+def _tensors(tensors: list[dict[str, Any]], columns: tuple[str, ...], prefix: str) -> Rows:
+    """One row for each place of the first dimension. The only tensor's values are columns in their order; of several,
+    one with one value a row is a column of its name, and one with more gives columns ``name_0``, ``name_1``, …
+    """
+    parts: list[list[dict[str, Any]]] = []
+    for tensor in tensors:
+        shape, data = tensor["shape"], tensor["data"]
+        if not shape or not all(isinstance(size, int) and not isinstance(size, bool) and size > 0 for size in shape):
+            raise Unreadable("has a tensor without a shape")
+        width = math.prod(shape[1:])
+        while data and isinstance(data[0], list):
+            if not all(isinstance(one, list) for one in data):
+                raise Unreadable("has a tensor whose data have no form")
+            data = [cell for one in data for cell in one]
+        if len(data) != shape[0] * width:
+            raise Unreadable(f"has a tensor of {len(data)} values and the shape {shape}")
+        rows = [data[i * width : (i + 1) * width] for i in range(shape[0])]
+        if len(tensors) == 1:
+            parts.append([_named(row, columns, prefix) for row in rows])
+        elif width == 1:
+            parts.append([{tensor["name"]: row[0]} for row in rows])
+        else:
+            parts.append([{f"{tensor['name']}_{i}": cell for i, cell in enumerate(row)} for row in rows])
+    if len({len(rows) for rows in parts}) > 1:
+        raise Unreadable("has tensors of several lengths")
+    return [{name: cell for part in row for name, cell in part.items()} for row in zip(*parts, strict=True)]

@@ -5,6 +5,7 @@ A file without its footer is one that is still being written, and is refused.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterator, Mapping
 
 import polars as pl
@@ -16,6 +17,8 @@ from assay.collect.profile.sources.steady import Steady, told
 from assay.errors import DocumentError
 
 MAGIC = b"PAR1"
+KEYS = "assay.keys"
+"""In a file's metadata: a JSON list of columns that say which row it is, and nothing about it."""
 LEAST = 12
 """Bytes of the smallest file that can be one: magic, footer's length, magic."""
 
@@ -23,10 +26,9 @@ LEAST = 12
 class Parquet:
     """One Parquet file."""
 
-    keys: frozenset[str] = frozenset()
-
     def __init__(self, path: str) -> None:
         self.name = path
+        self.keys = _keys(path)
         self.origin = Origin("parquet", (path,))
         self.notes = Notes()
 
@@ -84,3 +86,12 @@ class Parquet:
             raise DocumentError(f"{self.name} is an encrypted Parquet file", hint="decrypt a copy of it first")
         if head != MAGIC:
             raise DocumentError(f"{self.name} is not a Parquet file: it does not begin with PAR1")
+
+
+def _keys(path: str) -> frozenset[str]:
+    """What the file's metadata name as such, as captures of our gateway do; what is wrong with a file is told later."""
+    try:
+        named = json.loads(pl.read_parquet_metadata(path).get(KEYS, "[]"))
+    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return frozenset()
+    return frozenset(name for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()

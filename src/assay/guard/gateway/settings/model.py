@@ -184,6 +184,8 @@ class Schema(Section, frozen=True):
     """A baseline file or profile, from which it is inferred."""
     slack: float = 0.0
     """How far beyond the range of the training data numbers may lie, as a share of that range."""
+    leave_out: tuple[str, ...] = ()
+    """Columns of the baseline that requests do not have, such as the label."""
     rows: Count = 1000
     """Most rows of a request."""
     mode: Literal["enforce", "count"] = "enforce"
@@ -216,6 +218,10 @@ class RouteSettings(Section, frozen=True):
     websocket: bool = False
     """Whether a connection may be upgraded."""
     capture: bool = True
+    count: bool = True
+    """Read each request's body before it is passed on, count its rows or tokens and refuse what has not its protocol's
+    form. False lets uploads stream through, unless a limit, a schema or a hardening needs them whole.
+    """
 
 
 class Rule(Section, frozen=True):
@@ -354,6 +360,8 @@ class Settings(Section, frozen=True):
     tls: Tls | None = None
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose ``X-Forwarded-For`` is believed; ``unix`` for callers on a unix socket."""
+    trusted_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
+    """Which header trusted proxies write; the other one is never looked at, because they pass it on unread."""
     host: tuple[str, ...] = ()
     """Names that ``Host`` may have; none: any."""
     model: Model | None = None
@@ -380,6 +388,10 @@ class Settings(Section, frozen=True):
     redis: Redis | None = None
     admin: Admin | None = None
     otlp: Otlp | None = None
+    upstream_ca: str | None = None
+    """PEM: who may vouch for an ``https://`` model server; None: whom the system trusts."""
+    pass_credentials: bool = False
+    """Whether the model server gets callers' keys and tokens."""
     server_header: bool = False
     """Whether the model server's ``Server`` header is passed on."""
     connections: Count = 10_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -21,19 +22,21 @@ PROTOCOLS = ("open-inference", "kserve-v1", "sagemaker", "openai")
 """What is served where the file names no routes."""
 
 
-def load(path: str) -> Settings:
-    """Read the file. Raises `UsageError` where it cannot be read, `DocumentError` naming what is wrong."""
-    return read(read_file(path, strict_yaml.MAX_BYTES), path, os.path.dirname(os.path.abspath(path)))
+def load(path: str, over: Mapping[str, Any] | None = None) -> Settings:
+    """Read the file; keys of ``over`` stand instead of its own. Raises `UsageError` where it cannot be read,
+    `DocumentError` naming what is wrong.
+    """
+    return read(read_file(path, strict_yaml.MAX_BYTES), path, os.path.dirname(os.path.abspath(path)), over)
 
 
-def read(data: bytes, name: str, directory: str) -> Settings:
+def read(data: bytes, name: str, directory: str, over: Mapping[str, Any] | None = None) -> Settings:
     """Settings from YAML bytes; relative paths start at ``directory``."""
     raw = strict_yaml.loads(data, name)
     if not isinstance(raw, dict) or raw.get("assay-gateway") != 1:
         raise DocumentError(f"{name} is no gateway file", hint="it begins with 'assay-gateway: 1'")
     if "directory" in raw:
         raise DocumentError(f"{name}: 'directory' is not a key of this file")
-    return convert(raw, name, directory)
+    return convert(raw | dict(over or {}), name, directory)
 
 
 def convert(raw: dict[str, Any], name: str, directory: str) -> Settings:

@@ -1,0 +1,163 @@
+"""What honest callers look like: the detectors' calibration, from training data and from callers who were observed, or
+simulated on the user's own model where none have been.
+
+The model is handed in as an object: whoever loads it decides whether its bytes may be trusted (`assay.load`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from assay.api import rows as tables
+from assay.api.baselines import Data as Place
+from assay.errors import MissingExtraError, UsageError
+
+if TYPE_CHECKING:
+    import numpy
+    import polars
+
+    from assay.guard.gateway.detect.calibrating import Stream
+
+QUERIES = 1000
+"""Of each simulated caller: what a share of false alarms is about."""
+CALLERS = 200
+"""Simulated callers."""
+REFERENCE = 5000
+"""Training rows that are looked at."""
+NOT_FEATURES = (
+    "eventId",
+    "inferenceId",
+    "inferenceTime",
+    "caller",
+    "model",
+    "modelVersion",
+    "prediction",
+    "probabilities",
+)
+"""Columns of captured traffic that are no inputs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibrated:
+    """What was learned, in short."""
+
+    version: str
+    """Digest of the calibration."""
+    streams: int
+    """Callers that it rests on."""
+    expected: float
+    """Share of honest callers that it would flag in `QUERIES` queries."""
+    excluded: tuple[str, ...]
+    """Observed callers who were too far from the others to learn from."""
+
+
+def calibrate(
+    data: str,
+    output: str,
+    *,
+    model: Any = None,
+    captured: str | None = None,
+    leave_out: Sequence[str] = (),
+    false_alarms: float = 0.01,
+    seed: int = 0,
+    now: datetime | None = None,
+) -> Calibrated:
+    """Write a calibration to ``output``: from the training rows ``data`` (columns of numbers, ``leave_out`` not among
+    them) and either the folder ``captured`` (Parquet, as the gateway captures) or callers simulated on ``model`` (it
+    has ``predict_proba``). Raises `AssayError`.
+    """
+    try:
+        import numpy as np
+    except ImportError:
+        raise MissingExtraError("a calibration", "gateway") from None
+    from assay.guard.gateway.detect import calibrating, calibration
+    from assay.guard.gateway.interface import Table
+
+    if (model is None) == (captured is None):
+        raise UsageError(
+            "what do honest callers look like?", hint="--captured FOLDER, or --model FILE to simulate them"
+        )
+    frame = tables.sampled(tables.opened(Place(data), tables.ALWAYS, None)).head(REFERENCE)
+    if unknown := [name for name in leave_out if name not in frame.columns]:
+        raise UsageError(f"the data have no column {unknown[0][:100]!r}")
+    frame = frame.drop(leave_out)
+    rows = _numbers(frame, frame.columns, data)
+    reference = Table(rows[np.isfinite(rows).all(axis=1)], tuple(frame.columns))
+    streams = (
+        _observed(captured, frame.columns)
+        if captured is not None
+        else _simulated(model, reference.features, frame.columns, seed)
+    )
+    made = calibrating.calibrate(
+        reference,
+        streams,
+        observed=captured is not None,
+        false_alarms=false_alarms,
+        made=f"{now or datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        seed=seed,
+    )
+    calibration.write(made, output)
+    return Calibrated(made.version, made.streams, made.expected, made.excluded)
+
+
+def _simulated(model: Any, rows: numpy.ndarray, columns: Sequence[str], seed: int) -> list[Stream]:
+    import numpy as np
+
+    from assay.guard.gateway.detect.calibrating import Stream
+    from assay.guard.gateway.interface import Answers, Table
+    from assay.guard.gateway.simulate import traffic
+    from assay.guard.gateway.simulate.predictors import Fitted
+    from assay.guard.gateway.simulate.world import world_of
+
+    predictor = Fitted(model, columns, "the model")
+    world = world_of(predictor.predict, rows, columns, None)
+    streams = []
+    for i, (kind, asked) in enumerate(traffic.honest(world, np.random.default_rng(seed), CALLERS, QUERIES)):
+        said = predictor.predict(asked)
+        streams.append(Stream(f"{kind}-{i}", Table(asked, tuple(columns)), Answers(said.argmax(axis=1), said)))
+    return streams
+
+
+def _observed(folder: str, columns: Sequence[str]) -> list[Stream]:
+    import numpy as np
+
+    from assay.guard.gateway.detect.calibrating import Stream
+    from assay.guard.gateway.interface import Answers, Table
+
+    frame = tables.collected(tables.opened(Place(folder, kind="parquet"), tables.ALWAYS, None))
+    if missing := [name for name in ("caller", *columns) if name not in frame.columns]:
+        raise UsageError(f"{folder} has no column {missing[0][:100]!r}", hint="capture: {format: [parquet]} writes one")
+    streams = []
+    for (caller,), mine in frame.sort("inferenceTime").group_by(["caller"], maintain_order=True):
+        said = None
+        if "probabilities" in mine.columns and (lists := mine["probabilities"].drop_nulls()).len() == mine.height:
+            widths = set(lists.list.len().to_list())
+            said = np.array(lists.to_list(), dtype=np.float64) if len(widths) == 1 and 0 not in widths else None
+        labels = said.argmax(axis=1) if said is not None else None
+        table = Table(_numbers(mine, columns, folder), tuple(columns))
+        streams.append(Stream(str(caller), table, Answers(labels, said), _seconds(mine)))
+    return streams
+
+
+def _seconds(frame: polars.DataFrame) -> float:
+    """From a caller's first query to the last."""
+    times = frame["inferenceTime"]
+    if not times.dtype.is_temporal():
+        times = times.str.to_datetime(time_zone="UTC")
+    first, last = times.min(), times.max()
+    return float((last - first).total_seconds()) if first is not None and last is not None else 0.0  # type: ignore[operator,union-attr]
+
+
+def _numbers(frame: polars.DataFrame, columns: Sequence[str], place: str) -> numpy.ndarray:
+    import polars
+
+    for name in columns:
+        if not (frame.schema[name].is_numeric() or frame.schema[name] == polars.Boolean):
+            raise UsageError(
+                f"the column {name[:100]!r} of {place} is no number", hint="leave it out, or calibrate on encoded rows"
+            )
+    made: numpy.ndarray = frame.select(polars.col(name).cast(polars.Float64) for name in columns).to_numpy()
+    return made

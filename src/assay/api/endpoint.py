@@ -1,0 +1,167 @@
+"""How a prediction API was used, as evidence: what the gateway's access log says of a period, stated about the model.
+
+With it one policy reaches from the data set to the live API: the newest statement must be young, its requests answered
+by the very model that was proved, and no caller flagged.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from assay.api.monitoring import attested, exit_code
+from assay.api.signers import SignWith, signer
+from assay.config import Config, load
+from assay.errors import UsageError
+from assay.guard.gateway.logs.summary import Summary, summarise
+from assay.targets.interface import Options
+from assay.targets.registry import resolve
+from assay.watch.interface import Check, Look, Metric, Outcome, Topic, Window
+
+if TYPE_CHECKING:
+    from assay.api.monitoring import Attested
+
+FLAGGED = 50
+"""Callers that a statement names; the others are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What still counts as good."""
+
+    failures: float = 0.01
+    """Share of requests that the model server failed at."""
+    tolerate: tuple[str, ...] = ("log",)
+    """Levels of callers that are no violation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """A period of an endpoint."""
+
+    look: Look
+    exit_code: int
+    evidence: tuple[Attested, ...] = ()
+    by: str | None = None
+    """Who signed."""
+
+
+def observe(
+    logs: Sequence[str],
+    target: str,
+    since: timedelta,
+    *,
+    limits: Limits = Limits(),
+    sign: bool = True,
+    signer_choice: SignWith = SignWith(),  # noqa: B008 - frozen
+    directory: str | None = None,
+    options: Options = Options(),  # noqa: B008 - frozen
+    labels: Mapping[str, str] | None = None,
+    config: Config | None = None,
+    identify: bool = False,
+    now: datetime | None = None,
+) -> Observed:
+    """What the last ``since`` of the access log ``logs`` (JSON lines; rotated files beside them are read too) says of
+    the model ``target``; with ``sign`` as signed evidence about it. Raises `AssayError`.
+    """
+    config = config if config is not None else load(None)
+    end = (now or datetime.now(UTC)).replace(microsecond=0)
+    start = end - since
+    secret, by = signer(signer_choice, config) if sign else (None, None)
+    try:
+        summary = summarise(_files(logs), start.timestamp(), end.timestamp())
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from None
+    with resolve(target, options) as thing:
+        version = thing.manifest(blake3=False).contents().hex()
+    look = judge(summary, Window(start, end), version, limits)
+    made = attested((look,), target, secret, directory, options, labels or {}, config, identify, end) if sign else ()
+    return Observed(look, exit_code((look,)), made, by)
+
+
+def judge(summary: Summary, window: Window, version: str, limits: Limits) -> Look:
+    """The look: pure. A period without an answer decides nothing."""
+    others = {name: count for name, count in summary.versions.items() if name != version}
+    flagged = {name: level for name, level in sorted(summary.flagged.items()) if level not in limits.tolerate}
+    failed = summary.failed / summary.requests if summary.requests else 0.0
+    nothing = Outcome.UNDECIDED if not summary.answered else None
+    checks = [
+        Check(
+            "endpoint:model-version",
+            nothing or (Outcome.VIOLATED if others else Outcome.HOLDS),
+            expected=version,
+            observed=tuple(sorted(name or "unknown" for name in summary.versions)),
+            message=f"{sum(others.values()):,} of {summary.answered:,} answers came from another or an unproved model"
+            if others
+            else f"{summary.answered:,} answers came from the model that is proved",
+        ),
+        Check(
+            "endpoint:failures",
+            nothing or (Outcome.VIOLATED if failed > limits.failures else Outcome.HOLDS),
+            expected=limits.failures,
+            observed=failed,
+            message=f"{summary.failed:,} of {summary.requests:,} requests failed",
+        ),
+        Check(
+            "endpoint:log",
+            Outcome.VIOLATED if summary.unreadable else nothing or Outcome.HOLDS,
+            expected=0,
+            observed=summary.unreadable,
+            severity="warning",
+            message=f"{summary.unreadable:,} line(s) of the access log cannot be read",
+        ),
+    ]
+    if not flagged:
+        checks.append(Check("endpoint:callers", nothing or Outcome.HOLDS, message="no caller was flagged"))
+    checks += [
+        Check(
+            "endpoint:callers",
+            Outcome.VIOLATED,
+            feature=name,
+            expected="ok",
+            observed=level,
+            message=f"this caller asked as somebody does who copies or inverts the model ({level})",
+        )
+        for name, level in list(flagged.items())[:FLAGGED]
+    ]
+    return Look(
+        Topic.ENDPOINT, window, summary.requests, tuple(checks), _metrics(summary, window), details=_details(summary)
+    )
+
+
+def _metrics(summary: Summary, window: Window) -> tuple[Metric, ...]:
+    numbers = {
+        "requests": float(summary.requests),
+        "answered": float(summary.answered),
+        "rows": float(summary.rows),
+        "refused": float(sum(summary.refused.values())),
+        "failed": float(summary.failed),
+        "callers": float(len(summary.callers)),
+        "callers_flagged": float(len(summary.flagged)),
+    }
+    if summary.milliseconds:
+        ordered = sorted(summary.milliseconds)
+        numbers["latency_p50_ms"] = ordered[len(ordered) // 2]
+        numbers["latency_p99_ms"] = ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)]
+    return tuple(Metric(name, window.end, value) for name, value in numbers.items())
+
+
+def _details(summary: Summary) -> dict[str, object]:
+    return {
+        "refused": dict(summary.refused.most_common(50)),
+        "flagged": dict(sorted(summary.flagged.items())[:FLAGGED]),
+    }
+
+
+def _files(logs: Sequence[str]) -> list[str]:
+    """The files and what was rotated away from them, each once."""
+    found: dict[str, None] = {}
+    for path in logs:
+        if not os.path.exists(path):
+            raise UsageError(f"there is no access log {path}", hint="log: {file: …} in the gateway file writes one")
+        found |= dict.fromkeys([*sorted(glob.glob(glob.escape(path) + ".*")), path])
+    return [path for path in found if not path.endswith((".tmp", ".lock"))]

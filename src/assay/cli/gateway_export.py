@@ -1,0 +1,72 @@
+"""`assay gateway export nginx|haproxy|envoy`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import Any
+
+from assay.cli import printing
+from assay.errors import UsageError
+
+
+def configure(actions: Any) -> None:
+    """The command's flags."""
+    made = actions.add_parser(
+        "export",
+        help="a tested configuration of nginx, HAProxy or Envoy that asks the decision service",
+        description="Write a configuration of nginx, HAProxy or Envoy from the gateway's file: it asks the decision "
+        "service about each request, and passes on nothing while that does not answer.",
+    )
+    made.add_argument("edge", choices=("nginx", "haproxy", "envoy"))
+    made.add_argument("--config", required=True, metavar="FILE", help="the gateway's file")
+    made.add_argument("-O", "--output-folder", required=True, metavar="DIR", help="folder that is written (made)")
+    made.add_argument(
+        "--service",
+        metavar="PLACE",
+        help="the decision service: unix:/PATH (default: decide.sock in the state folder) or 127.0.0.1:PORT",
+    )
+    made.add_argument(
+        "--gateway",
+        default="",
+        metavar="URL",
+        help="the gateway itself (http://HOST:PORT, unix:/PATH), for routes whose bodies or answers it has to read",
+    )
+    made.add_argument("--secret", metavar="FILE", help="file with what the service asks for on a loopback address")
+    made.add_argument("--user", default="", metavar="NAME", help="account that the edge's workers run as")
+    made.add_argument("--json", action="store_true", help="files and notes as JSON on standard output")
+    made.set_defaults(run=export)
+
+
+def export(parsed: argparse.Namespace) -> int:
+    """Write the files; existing lists of denied addresses stay."""
+    from assay.files import read_file, write_atomic
+    from assay.guard.gateway.edge import Place
+    from assay.guard.gateway.edge import export as make
+    from assay.guard.gateway.settings import load
+
+    settings = load(parsed.config)
+    service = parsed.service or "unix:" + os.path.join(settings.path(settings.state), "decide.sock")
+    secret = read_file(parsed.secret, 4096).decode("ascii", "replace").strip() if parsed.secret else ""
+    made = make(settings, parsed.edge, Place(service, parsed.gateway, secret, parsed.user))
+    folder = parsed.output_folder
+    if os.path.lexists(folder) and not os.path.isdir(folder):
+        raise UsageError(f"{folder} is no folder", hint="name one with -O; it is made where it is not there")
+    os.makedirs(folder, exist_ok=True)
+    written = []
+    for name, data in made.files.items():
+        path = os.path.join(folder, name)
+        if name in made.kept and os.path.isfile(path):
+            continue
+        # What knows the secret is nobody else's to read.
+        write_atomic(path, data, mode=0o600 if secret and secret.encode() in data else 0o644)
+        written.append(path)
+    for note in made.notes:
+        printing.note(f"note: {note}")
+    if parsed.json:
+        printing.as_json({"edge": parsed.edge, "files": written, "notes": list(made.notes), "service": service})
+        return 0
+    for path in written:
+        printing.line(f"wrote {printing.place(path)}")
+    printing.line(f"how to run it: {printing.place(os.path.join(folder, 'README.md'))}")
+    return 0

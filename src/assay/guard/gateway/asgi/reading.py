@@ -1,0 +1,137 @@
+"""From an ASGI scope to a `Context`: what the server has parsed, held against what the core takes for granted.
+
+A head that two readers could read in two ways is refused here, whatever server stands in front.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from time import time
+from typing import Any
+from urllib.parse import quote
+
+from assay.guard.gateway.asgi.types import Scope
+from assay.guard.gateway.interface import Certificate, Context, Decision
+from assay.guard.gateway.settings import Settings
+from assay.guard.gateway.settings.model import Sizes
+
+REPEATED = Decision(False, 400, "head", "a header that must stand alone was sent twice")
+FRAMING = Decision(False, 400, "head", "the request's length is said in two ways, or in none that counts")
+HOST = Decision(False, 400, "head", "this service does not go by the name that the request gives it")
+MANY = Decision(False, 431, "head", "the request's headers are too many or too long")
+LONG = Decision(False, 414, "head", "the request's target is too long")
+LARGE = Decision(False, 413, "size", "the request's body is too large")
+PATHS = Decision(False, 400, "path", "the server's path and raw_path are not the same path")
+
+_ALONE = frozenset({b"host", b"content-length", b"content-type", b"authorization", b"transfer-encoding"})
+
+
+class Limits:
+    """What of one configuration a head is held against."""
+
+    __slots__ = ("alone", "hosts", "routes", "sizes")
+
+    def __init__(self, settings: Settings) -> None:
+        self.sizes = settings.sizes
+        self.hosts = frozenset(name.lower().encode() for name in settings.host)
+        self.alone = _ALONE | {settings.callers.header.lower().encode()}
+        """Names of headers that may not be repeated."""
+        self.routes: list[Sizes] = [route.sizes or settings.sizes for route in settings.routes]
+        """By the route's index."""
+
+
+def context_of(scope: Scope, limits: Limits) -> tuple[Context, Decision | None]:
+    """The request as the core reads it, and why it is refused before it is asked."""
+    given = scope["headers"]
+    headers = {name: value.strip(b" \t") for name, value in given}  # httptools leaves what stands behind a value
+    problem = None
+    if len(headers) != len(given):
+        headers, problem = _joined(given, limits.alone)
+    target = scope.get("raw_path") or quote(scope["path"]).encode()
+    if query := scope["query_string"]:
+        target = b"%b?%b" % (target, query)
+    client = scope.get("client")
+    tls = scope.get("scheme") in ("https", "wss")
+    context = Context(
+        scope.get("method", "GET"),  # a WebSocket's handshake is always one
+        target,
+        headers,
+        client[0] if client else "unix:",
+        time(),
+        http="HTTP/" + scope["http_version"],
+        tls=tls,
+        certificate=_certificate(scope) if tls else None,
+    )
+    return context, problem or _problem(context, len(given), limits)
+
+
+def _problem(context: Context, count: int, limits: Limits) -> Decision | None:
+    headers, sizes = context.headers, limits.sizes
+    if count > sizes.count or sum(map(len, headers.values())) + sum(map(len, headers)) > sizes.headers:
+        return MANY
+    if len(context.target) > sizes.line:
+        return LONG
+    length = headers.get(b"content-length")
+    if length is None:
+        # Nobody but HTTP/1 has it, and there only this one coding has one meaning.
+        if (coding := headers.get(b"transfer-encoding")) is not None and coding.lower() != b"chunked":
+            return FRAMING
+    elif b"transfer-encoding" in headers or not length.isdigit() or len(length) > 18:
+        return FRAMING
+    if limits.hosts:
+        name, colon, port = headers.get(b"host", b"").lower().rpartition(b":")
+        host = name if colon and port.isdigit() else headers.get(b"host", b"").lower()
+        if host not in limits.hosts:
+            return HOST
+    return None
+
+
+def _joined(
+    given: Iterable[tuple[bytes, bytes]], alone: frozenset[bytes]
+) -> tuple[dict[bytes, bytes], Decision | None]:
+    """Repeated headers as one (RFC 9110, 5.3; RFC 9113, 8.2.3 for cookies)."""
+    headers: dict[bytes, bytes] = {}
+    problem = None
+    for name, value in given:
+        value = value.strip(b" \t")
+        if name not in headers:
+            headers[name] = value
+        elif name in alone:
+            problem = REPEATED
+        else:
+            headers[name] = headers[name] + (b"; " if name == b"cookie" else b", ") + value
+    return headers, problem
+
+
+def _certificate(scope: Scope) -> Certificate | None:
+    """The client's certificate, where the server proves one and says so (the ASGI specification's TLS extension)."""
+    tls: dict[str, Any] | None = (scope.get("extensions") or {}).get("tls")
+    if not tls or tls.get("client_cert_error") is not None:
+        return None
+    chain = list(tls.get("client_cert_chain") or ())
+    return _parsed(chain[0]) if chain else None
+
+
+@lru_cache(256)
+def _parsed(pem: str) -> Certificate | None:
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
+    try:
+        certificate = x509.load_pem_x509_certificate(pem.encode())
+        subject = certificate.subject.rfc4514_string()
+        digest = certificate.fingerprint(hashes.SHA256()).hex()
+        try:
+            named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        except x509.ExtensionNotFound:
+            return Certificate(subject, (), digest)
+    except ValueError:
+        return None  # nobody is proved by what cannot be read
+    kinds: tuple[tuple[str, type], ...] = (
+        ("DNS", x509.DNSName),
+        ("URI", x509.UniformResourceIdentifier),
+        ("email", x509.RFC822Name),
+    )
+    names = tuple(f"{word}:{value}" for word, kind in kinds for value in named.get_values_for_type(kind))
+    return Certificate(subject, names, digest)

@@ -1,0 +1,447 @@
+"""All detectors together: a sample comes in, standings that change go out, and the evidence is kept for findings.
+
+It runs out of band, in one thread. It never raises on what a stranger sends, never holds a query's contents beyond the
+numbers that the detectors need, and never treats everybody worse because everybody moved.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+
+import msgspec
+import numpy as np
+
+from assay.alerts.finding import Finding
+from assay.errors import DocumentError
+from assay.guard.gateway.detect import budgets, near, texts
+from assay.guard.gateway.detect.answers import information, labels_of, margins
+from assay.guard.gateway.detect.calibration import Calibration, signals_of, space_of
+from assay.guard.gateway.detect.caller import Eye, State
+from assay.guard.gateway.detect.cusum import SIGNALS
+from assay.guard.gateway.detect.flags import Flags, Kept, Saved, drift_finding
+from assay.guard.gateway.detect.memory import Entry, Memory
+from assay.guard.gateway.detect.pooled import TENTH, Pools, Window
+from assay.guard.gateway.detect.reactions import Reactions
+from assay.guard.gateway.interface import Answers, Level, Sample, Standing, Table
+from assay.guard.gateway.networks import network
+from assay.guard.gateway.settings.model import Detect
+
+FEW = 4
+"""Rows of a request up to which one after the other is faster than all at once."""
+ESTABLISHED = 200
+"""Queries after which a caller is one of those by whom drift is told from an attack."""
+WITNESSES = 10
+"""Established callers of different owners, below which nothing is called drift."""
+RECENT = 200
+"""Callers, the latest, who are asked."""
+ODD = 0.4
+"""Share of a caller's latest queries that are unusual, above which it has moved. Honest callers have a twentieth."""
+POOLED = 2.0
+"""How much more evidence a pool needs than a caller: one attacker is flagged alone, before its neighbours are."""
+DRIFT_LASTS = 86400.0
+"""Seconds after which drift that is not seen again is no finding any more."""
+MOVING = frozenset({"far", "outlying", "residual", "margin", "pooled:owner", "pooled:net"})
+"""Signals that drift raises too."""
+
+Change = tuple[str, Standing]
+
+
+class _State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What survives a restart."""
+
+    version: int
+    calibration: str
+    callers: dict[str, str]
+    """Sums and counts, base64."""
+    pools: dict[str, str]
+    flags: dict[str, Saved]
+
+
+class Detectors:
+    """See the module; implements `parts.Detector`."""
+
+    def __init__(self, settings: Detect, calibration: Calibration | None = None) -> None:
+        """Raises `UsageError` where the encoder leads to no function."""
+        self._settings = settings
+        self._version = calibration.version if calibration is not None else ""
+        self._reactions = Reactions(settings)
+        self._flags = Flags(self._version)
+        self._memory = Memory(settings.callers)
+        self._pools = Memory(max(100, settings.callers // 4))
+        self._members: OrderedDict[str, str] = OrderedDict()
+        """Pool to its only caller so far; empty where there are several."""
+        self._encoder = texts.Encoder(settings.encoder) if settings.encoder else None
+        self._eye: Eye | None = None
+        self._mixed: Pools | None = None
+        self._limits = calibration.budgets if calibration is not None else None
+        self._rejections = budgets.rejections(self._limits.rejected if self._limits is not None else 0.05)
+        if calibration is not None:
+            space = space_of(calibration.space)
+            signals = [signal for signal in signals_of(calibration.signals) if self._on(signal.name)]
+            self._eye = Eye(space, signals, calibration.usual)
+            if calibration.pooled is not None:
+                self._mixed = Pools(calibration.pooled, space.components)
+        self._size = self._eye.space.components if self._eye is not None else 0
+        self._all = Window()
+        self._turn = 0
+        """Queries so far: the window of all takes one in four, or it would cost more than it tells."""
+        self._turns: dict[int, int] = {}
+        """How many queries of the window of all each group has had."""
+        self._now = 0.0
+        self._drift: tuple[float, Finding] | None = None
+        self._figures: dict[str, float] = dict.fromkeys(
+            ("samples", "queries", "unlike", "rejected", "alarms", "calmed"), 0
+        )
+
+    def see(self, sample: Sample, table: Table | None, answers: Answers | None) -> list[Change]:
+        """One finished request. Returns how callers stand from now on, where that changes."""
+        at = sample.at
+        if at > self._now:
+            self._now = at
+        figures = self._figures
+        figures["samples"] += 1
+        key, pools, group = self._who(sample)
+        changes: list[Change] = []
+        if sample.rule:
+            if sample.rule != "schema":
+                return changes  # refused before the model saw it: nothing was learned, and limits have their own words
+            figures["rejected"] += 1
+        elif not 200 <= sample.status < 300:
+            return changes
+        entry = self._memory.get(key, self._size)
+        entry.group = group
+        several = [(name, self._pools.get(name, self._size)) for name in pools] if pools else ()
+        if (sample.rule or entry.used.rejected or several) and self._on("rejected"):
+            self._reject(key, entry, sample, 1.0, changes)
+            for name, pool in several:
+                self._reject(name, pool, sample, POOLED, changes)
+        if sample.rule:
+            return changes
+        self._use(key, entry, sample, answers, changes)
+        if table is None:
+            return changes
+        count = len(table.features) if table.features.ndim == 2 else 0
+        if table.text:
+            if self._encoder is not None:
+                table = self._encoder.table(table) or table
+            count = max(count, *(len(values) for values in table.text.values()))
+        if not count:
+            return changes
+        figures["queries"] += count
+        entry.seen += count
+        if self._eye is not None and self._eye.space.fits(table):
+            self._look(key, entry, several, sample, table, answers, count, changes)
+        else:
+            figures["unlike"] += count
+            self._look_plainly(key, entry, sample, table, answers, count, changes)
+        return changes
+
+    def findings(self, now: float | None = None) -> Sequence[Finding]:
+        """All that is open at ``now`` (UNIX seconds; None: at the latest sample)."""
+        now = self._now if now is None else now
+        found = self._flags.findings(now)
+        if self._drift is not None and now - self._drift[0] <= DRIFT_LASTS:
+            found.append(self._drift[1])
+        return found
+
+    def forget(self, key: str) -> None:
+        """Somebody released this key: what was held against it starts anew."""
+        self._flags.kept.pop(key, None)
+        self._memory.forget(key)
+        self._pools.forget(key)
+
+    def figures(self) -> dict[str, float]:
+        """Counts since the start, and how many are remembered now."""
+        failed = self._encoder.failed if self._encoder is not None else 0
+        remembered = {"callers": len(self._memory), "pools": len(self._pools), "flags": len(self._flags.kept)}
+        return self._figures | remembered | {"encoder_failed": failed}
+
+    def scores(self, key: str) -> dict[str, float]:
+        """How far a caller is towards each alarm, 1 being there; empty where it is not remembered."""
+        entry = self._memory.entries.get(key) or self._pools.entries.get(key)
+        if entry is None:
+            return {}
+        found = {
+            "near": entry.nears / budgets.NEAR.limit,
+            "flip": entry.flips / budgets.FLIPS.limit,
+            "rejected": entry.used.rejected / self._rejections.limit,
+        }
+        if self._eye is not None and entry.state is not None:
+            found |= self._eye.scores(entry.state)
+        return found
+
+    def export_state(self) -> bytes:
+        """What has to survive a restart: flags, sums, counts. The last queries do not."""
+        state = _State(
+            1,
+            self._version,
+            {key: base64.b64encode(packed).decode() for key, packed in self._memory.export().items()},
+            {key: base64.b64encode(packed).decode() for key, packed in self._pools.export().items()},
+            self._flags.export(),
+        )
+        return msgspec.json.encode(state)
+
+    def restore_state(self, data: bytes) -> None:
+        """What `export_state` gave. Sums of another calibration are left out. Raises `DocumentError`."""
+        try:
+            state = msgspec.json.decode(data, type=_State)
+            if state.version != 1:
+                raise ValueError(f"version {state.version} is not known")
+            packed = [
+                {key: base64.b64decode(each, validate=True) for key, each in part.items()}
+                for part in (state.callers, state.pools)
+            ]
+            same = state.calibration == self._version
+            self._memory.restore(packed[0], sums=same)
+            self._pools.restore(packed[1], sums=same)
+            self._flags.restore(state.flags)
+        except (msgspec.MsgspecError, ValueError, binascii.Error, RecursionError) as error:
+            raise DocumentError(f"what detectors remembered is damaged: {error}") from None
+
+    def _who(self, sample: Sample) -> tuple[str, list[str], int]:
+        """Whose query it is, the pools that have several callers, and the group."""
+        nearby = f"net:{network(sample.address)}"
+        if not sample.caller or sample.caller.startswith("address:"):
+            return nearby, [], hash(nearby)  # nobody was proved: their network tells them apart
+        pools = []
+        owner = f"owner:{sample.owner}" if sample.owner else ""
+        for name in (owner, nearby):
+            if not name:
+                continue
+            only = self._members.get(name)
+            if only is None:
+                self._members[name] = sample.caller
+                if len(self._members) > 4 * self._settings.callers:
+                    self._members.popitem(last=False)
+            elif only == "":
+                pools.append(name)
+            elif only != sample.caller:
+                self._members[name] = ""
+                pools.append(name)
+        return sample.caller, pools, hash(owner or nearby)
+
+    def _on(self, signal: str) -> bool:
+        return not self._settings.signals or signal in self._settings.signals
+
+    def _reject(self, key: str, entry: Entry, sample: Sample, factor: float, changes: list[Change]) -> None:
+        rare, used = self._rejections, entry.used
+        if not used.rejected and not sample.rule:
+            return
+        used.rejected = rare.step(used.rejected, bool(sample.rule))
+        if used.rejected > rare.limit * factor:
+            used.rejected = 0.0
+            self._alarm(key, entry, "rejected", sample, changes)
+
+    def _use(self, key: str, entry: Entry, sample: Sample, answers: Answers | None, changes: list[Change]) -> None:
+        """Budgets, where honest callers' are known."""
+        limits, used = self._limits, entry.used
+        bits = 0.0
+        if limits is not None and limits.bits:
+            bits = float(information(answers, sample.rows).sum())
+        before = used.day, used.rows, used.bits, used.tokens
+        used.add(sample.at, sample.rows, bits, sample.tokens)
+        if limits is None:
+            return
+        same = before[0] == used.day
+        for name, limit, now, then in (
+            ("rows", limits.rows, used.rows, before[1]),
+            ("bits", limits.bits, used.bits, before[2]),
+            ("tokens", limits.tokens, used.tokens, before[3]),
+        ):
+            limit *= budgets.FACTOR
+            # Once for each multiple: the next day, or when it is twice as much.
+            if limit and now > limit and self._on(name) and int(now / limit) > (int(then / limit) if same else 0):
+                self._alarm(key, entry, name, sample, changes, note=f"{now:.0f} today; honest callers {limit / 3:.0f}")
+
+    def _look(
+        self,
+        key: str,
+        entry: Entry,
+        several: Sequence[tuple[str, Entry]],
+        sample: Sample,
+        table: Table,
+        answers: Answers | None,
+        count: int,
+        changes: list[Change],
+    ) -> None:
+        """Queries that the calibration is for."""
+        eye = self._eye
+        assert eye is not None
+        rows = eye.space.rows(table)
+        state = entry.state
+        if state is None:
+            state = entry.state = State(self._size)
+        if count <= FEW:
+            labels, distances = labels_of(answers, count), margins(answers, count)
+            mixed = self._mixed is not None
+            for i in range(count):
+                eye.one(rows[i], labels[i], distances[i])
+                entry.odd += 0.1 * (eye.odd - entry.odd)
+                self._turn += 1
+                alarms = eye.show(state, sample.id)
+                if alarms is not None:
+                    self._alarms(key, entry, alarms, sample, changes)
+                elif several:
+                    for name, pool in several:
+                        if pool.state is None:
+                            pool.state = State(self._size)
+                        if (alarms := eye.show(pool.state, sample.id, POOLED)) is not None:
+                            self._pool_alarm(name, pool, sample, changes)
+                if mixed and (several or not self._turn & 3):
+                    self._mix(several, entry.group, eye.coordinates, eye.tail, sample, changes)
+            return
+        rows = np.ascontiguousarray(rows, dtype=np.float64)
+        looks = eye.many(
+            rows,
+            np.asarray(labels_of(answers, count), dtype=np.int32),
+            np.asarray(margins(answers, count), dtype=np.float64),
+        )
+        odd, tails = eye.oddities(looks)
+        entry.odd += (1.0 - 0.9**count) * (float(odd.mean()) - entry.odd)
+        found = eye.show_many(state, looks, sample.id)
+        if found is not None:
+            self._alarms(key, entry, found, sample, changes)
+        else:
+            for name, pool in several:
+                if pool.state is None:
+                    pool.state = State(self._size)
+                if eye.show_many(pool.state, looks, sample.id, POOLED) is not None:
+                    self._pool_alarm(name, pool, sample, changes)
+        if self._mixed is not None:
+            for coordinates, tail in zip(looks.coordinates, tails.tolist(), strict=True):
+                self._turn += 1
+                if several or not self._turn & 3:
+                    self._mix(several, entry.group, coordinates, tail, sample, changes)
+
+    def _look_plainly(
+        self,
+        key: str,
+        entry: Entry,
+        sample: Sample,
+        table: Table,
+        answers: Answers | None,
+        count: int,
+        changes: list[Change],
+    ) -> None:
+        """Queries of a form that nothing is known of: duplicates and flips alone."""
+        if entry.bands is None:
+            entry.bands = near.Bands()
+        labels = labels_of(answers, count)
+        features = np.ascontiguousarray(table.features, dtype=np.float64) if len(table.features) == count else None
+        nothing = np.zeros(0)
+        for i in range(count):
+            words = texts.words(table, i) if table.text else []
+            parts, whole = near.bands(nothing if features is None else features[i], words)
+            close, same, flipped = entry.bands.one(parts, labels[i], whole)
+            if same:
+                continue
+            entry.nears = budgets.NEAR.step(entry.nears, close)
+            entry.flips = budgets.FLIPS.step(entry.flips, flipped)
+            if entry.nears > budgets.NEAR.limit:
+                entry.nears = 0.0
+                if self._on("near"):
+                    self._alarm(key, entry, "near", sample, changes, most=Level.LOG, note="not calibrated")
+            if entry.flips > budgets.FLIPS.limit:
+                entry.flips = 0.0
+                if self._on("flip"):
+                    self._alarm(key, entry, "flip", sample, changes, note="not calibrated")
+
+    def _mix(
+        self,
+        several: Sequence[tuple[str, Entry]],
+        group: int,
+        coordinates: np.ndarray,
+        tail: bool,
+        sample: Sample,
+        changes: list[Change],
+    ) -> None:
+        """Windows of pools and of all. No group has more than a tenth of the window of all."""
+        windows = []
+        for name, pool in several:
+            if pool.window is None:
+                pool.window = Window(name)
+            windows.append(pool.window)
+        turns = self._turns.get(group, 0)
+        if turns < TENTH and not self._turn & 3:
+            self._turns[group] = turns + 1
+            windows.append(self._all)
+        if not windows:
+            return
+        mixed = self._mixed
+        assert mixed is not None
+        if not mixed.add(tuple(windows), coordinates, tail):
+            return
+        for window, distance, share in mixed.look():
+            if window is self._all:
+                self._turns.clear()
+                if share > mixed.calibration.tail or distance > mixed.calibration.distance_all:
+                    self._drifted(sample, {"pooled:all"}, share)
+            elif share > mixed.calibration.tail or distance > mixed.calibration.distance:
+                known = self._pools.entries.get(window.name)
+                if known is not None:
+                    self._pool_alarm(window.name, known, sample, changes)
+
+    def _pool_alarm(self, name: str, pool: Entry, sample: Sample, changes: list[Change]) -> None:
+        why = "pooled:owner" if name.startswith("owner:") else "pooled:net"
+        if self._on("pooled") or self._on(why):
+            self._alarm(name, pool, why, sample, changes)
+
+    def _alarms(self, key: str, entry: Entry, found: Sequence[int], sample: Sample, changes: list[Change]) -> None:
+        for index in found:
+            self._alarm(key, entry, SIGNALS[index], sample, changes)
+
+    def _alarm(
+        self,
+        key: str,
+        entry: Entry,
+        why: str,
+        sample: Sample,
+        changes: list[Change],
+        *,
+        most: Level = Level.BLOCK,
+        note: str = "",
+    ) -> None:
+        """Flag, evidence, standing. While most callers move, signals that drift raises too enforce nothing."""
+        self._figures["alarms"] += 1
+        drift = why in MOVING and (share := self._moved(entry)) > 0.5
+        if drift:
+            self._figures["calmed"] += 1
+            self._drifted(sample, {why}, share)
+            self._calm(sample.at, changes)
+        before = self._flags.get(key, sample.at)
+        flag = self._reactions.flag(why, sample.at, before, most=most, drift=drift)
+        evidence = tuple(entry.state.evidence) if entry.state is not None else ()
+        self._flags.set(key, Kept(flag, sample.model, evidence, note, sample.id), sample.at)
+        if before is None or (before.level, before.until, before.why) != (flag.level, flag.until, flag.why):
+            changes.append((key, flag.standing))
+
+    def _moved(self, asking: Entry) -> float:
+        """Share of established callers whose latest queries are unusual; 0 where there are too few to say."""
+        groups: dict[int, bool] = {}
+        for entry in islice(reversed(self._memory.entries.values()), 10 * RECENT):
+            if len(groups) >= RECENT:
+                break
+            if entry.seen >= ESTABLISHED and entry.group != asking.group:
+                groups[entry.group] = groups.get(entry.group, True) and entry.odd > ODD
+        return sum(groups.values()) / len(groups) if len(groups) >= WITNESSES else 0.0
+
+    def _drifted(self, sample: Sample, signals: set[str], share: float) -> None:
+        signals = signals | set(self._drift[1].details["signals"]) if self._drift is not None else signals
+        self._drift = (sample.at, drift_finding(sample.model, self._version, signals, share))
+
+    def _calm(self, at: float, changes: list[Change]) -> None:
+        """Those who were flagged in the last hour, before it was known that all move, are treated as usual again."""
+        for key, kept in list(self._flags.kept.items()):
+            flag = kept.flag
+            if flag.calm or flag.why not in MOVING or flag.times > 1 or not 0.0 <= at - flag.since < 3600.0:
+                continue
+            entry = self._memory.entries.get(key)
+            if entry is not None and entry.seen >= ESTABLISHED:
+                calmed = self._reactions.calmed(flag)
+                self._flags.set(key, replace(kept, flag=calmed), at)
+                changes.append((key, calmed.standing))

@@ -1,0 +1,366 @@
+"""Envoy (1.30 and newer): one static configuration, as JSON, which is YAML. Nothing of the settings is pasted into
+text, so that no value can become another key.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from assay.guard.gateway.edge.plan import Location, Network, Plan
+from assay.guard.gateway.edge.words import Address
+from assay.guard.gateway.service import asking
+
+MAIN = "envoy.yaml"
+
+_V3 = "type.googleapis.com/envoy.extensions"
+_HTTP = f"{_V3}.filters.http"
+_LOG = {
+    "requestId": "%REQ(X-ASSAY-REQUEST-ID)%",
+    "ip": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+    "caller": "%REQ(X-ASSAY-CALLER)%",
+    "user": "%REQ(X-ASSAY-USER)%",
+    "requestTime": "%START_TIME(%d/%b/%Y:%H:%M:%S +0000)%",
+    "httpMethod": "%REQ(:METHOD)%",
+    "resourcePath": "%PATH(NQ)%",
+    "status": "%RESPONSE_CODE%",
+    "protocol": "%PROTOCOL%",
+    "responseLength": "%BYTES_SENT%",
+    "requestTimeEpoch": "%START_TIME(%s%3f)%",
+    "responseLatency": "%DURATION%",
+    "requestLength": "%BYTES_RECEIVED%",
+    "rule": "%RESP(X-ASSAY-RULE)%",
+    "error": "%RESPONSE_CODE_DETAILS%",
+}
+"""Our access log's names; times are milliseconds."""
+
+
+def files(plan: Plan) -> dict[str, bytes]:
+    """`MAIN`."""
+    return {MAIN: (json.dumps(document(plan), indent=1) + "\n").encode()}
+
+
+def notes(plan: Plan) -> tuple[str, ...]:
+    """What Envoy does in another way."""
+    said = ["Envoy: addresses that are denied later reach it through the decision service only, or by a new export."]
+    if plan.floods:
+        said.append("Envoy: rates by address are held by the decision service only.")
+    if plan.settings.connections_by_address:
+        said.append("Envoy: connections-by-address is not held; connections is.")
+    if len(plan.upstreams) > 1 and any(one.websocket for one in plan.locations):
+        said.append("Envoy: WebSocket routes to several model servers are told apart by their paths alone.")
+    if plan.user:
+        said.append("Envoy: --user is nothing it takes; start it as that account.")
+    return tuple(said)
+
+
+def document(plan: Plan) -> dict[str, Any]:
+    """The configuration."""
+    clusters = [_cluster("assay_service", plan.service, plan)]
+    clusters += [_cluster(f"assay_model_{i}", _target(plan, one), plan) for i, one in enumerate(plan.locations)]
+    return {
+        "static_resources": {
+            "listeners": [_listener(plan, i, one) for i, one in enumerate(plan.listens)],
+            "clusters": clusters,
+        },
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": f"{_V3}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": plan.settings.connections,
+                    },
+                }
+            ]
+        },
+    }
+
+
+def _target(plan: Plan, one: Location) -> Address:
+    return plan.gateway if one.through and plan.gateway is not None else one.upstream
+
+
+def _listener(plan: Plan, i: int, address: Address) -> dict[str, Any]:
+    chain: dict[str, Any] = {
+        "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": _manager(plan)}]
+    }
+    if plan.certificate:
+        tls: dict[str, Any] = {
+            "tls_params": {"tls_minimum_protocol_version": "TLSv1_2"},
+            "alpn_protocols": ["h2", "http/1.1"],
+            "tls_certificates": [
+                {"certificate_chain": {"filename": plan.certificate}, "private_key": {"filename": plan.key}}
+            ],
+        }
+        if plan.client_certificates != "none":
+            tls["validation_context"] = {"trusted_ca": {"filename": plan.client_ca}}
+        chain["transport_socket"] = {
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": f"{_V3}.transport_sockets.tls.v3.DownstreamTlsContext",
+                "require_client_certificate": plan.client_certificates == "required",
+                "common_tls_context": tls,
+            },
+        }
+    return {
+        "name": f"assay_{i}",
+        "address": _address(address),
+        "per_connection_buffer_limit_bytes": 1 << 20,
+        "filter_chains": [chain],
+    }
+
+
+def _manager(plan: Plan) -> dict[str, Any]:
+    settings = plan.settings
+    timeouts = settings.timeouts
+    return {
+        "@type": f"{_V3}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": "assay",
+        "codec_type": "AUTO",
+        "use_remote_address": True,
+        **_forwarded(plan),
+        "skip_xff_append": True,
+        "normalize_path": False,
+        "merge_slashes": False,
+        "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        "server_header_transformation": "PASS_THROUGH" if settings.server_header else "OVERWRITE",
+        "request_headers_timeout": _span(timeouts.head),
+        "stream_idle_timeout": _span(max(timeouts.stream, timeouts.first_byte)),
+        "max_request_headers_kb": max(1, min(8192, -(-(settings.sizes.headers + settings.sizes.line) // 1024))),
+        "common_http_protocol_options": {
+            "idle_timeout": _span(timeouts.idle),
+            "max_headers_count": settings.sizes.count,
+            "headers_with_underscores_action": "REJECT_REQUEST",
+        },
+        "http_protocol_options": {"accept_http_10": False},
+        "http2_protocol_options": {"max_concurrent_streams": 100, "allow_connect": False},
+        "forward_client_cert_details": "SANITIZE",
+        "generate_request_id": False,
+        "upgrade_configs": [{"upgrade_type": "websocket", "enabled": False}],
+        "access_log": [
+            {
+                "name": "envoy.access_loggers.stdout",
+                "typed_config": {
+                    "@type": f"{_V3}.access_loggers.stream.v3.StdoutAccessLog",
+                    "log_format": {"json_format": _LOG, "omit_empty_values": False},
+                },
+            }
+        ],
+        "http_filters": _filters(plan),
+        "route_config": {"virtual_hosts": [_host(plan)]},
+    }
+
+
+def _forwarded(plan: Plan) -> dict[str, Any]:
+    """Who asks: behind trusted proxies the first hop that is none of them."""
+    if not plan.proxies:
+        return {}
+    detection = {
+        "@type": f"{_V3}.http.original_ip_detection.xff.v3.XffConfig",
+        "xff_trusted_cidrs": {"cidrs": [_cidr(one) for one in plan.proxies]},
+    }
+    return {
+        "use_remote_address": False,
+        "original_ip_detection_extensions": [
+            {"name": "envoy.http.original_ip_detection.xff", "typed_config": detection}
+        ],
+    }
+
+
+def _filters(plan: Plan) -> list[dict[str, Any]]:
+    """In their order: forget what the caller wrote under our names, say it ourselves, refuse, ask, pass on."""
+    filters = [
+        _mutation(
+            "assay.question", [{"append": _header(name, value)} for name, value in _question(plan).items() if value]
+        )
+    ]
+    if plan.denied:
+        rule = {
+            "permissions": [{"any": True}],
+            "principals": [{"remote_ip": _cidr(one)} for one in plan.denied],
+        }
+        filters.append(
+            {
+                "name": "envoy.filters.http.rbac",
+                "typed_config": {
+                    "@type": f"{_HTTP}.rbac.v3.RBAC",
+                    "rules": {"action": "DENY", "policies": {"addresses": rule}},
+                },
+            }
+        )
+    filters.append({"name": "envoy.filters.http.ext_authz", "typed_config": _authorization(plan)})
+    largest = max(one.sizes.body for one in plan.locations)
+    filters.append(
+        {
+            "name": "envoy.filters.http.buffer",
+            "typed_config": {"@type": f"{_HTTP}.buffer.v3.Buffer", "max_request_bytes": largest},
+        }
+    )
+    filters.append(
+        {
+            "name": "envoy.filters.http.router",
+            "typed_config": {"@type": f"{_HTTP}.router.v3.Router", "suppress_envoy_headers": True},
+        }
+    )
+    return filters
+
+
+def _question(plan: Plan) -> dict[str, str]:
+    said = {
+        asking.METHOD: "%REQ(:METHOD)%",
+        asking.TARGET: "%REQ(:PATH)%",
+        asking.PEER: "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
+        asking.PROTOCOL: "%PROTOCOL%",
+        asking.SCHEME: "https" if plan.certificate else "http",
+        asking.LENGTH: "%REQ(CONTENT-LENGTH)%",
+        asking.CERTIFICATE: "%DOWNSTREAM_PEER_CERT%" if plan.client_certificates != "none" else "",
+        asking.SECRET: "",
+        asking.PLAIN: "",
+    }
+    return {name.decode(): value for name, value in said.items()}
+
+
+def _header(name: str, value: str) -> dict[str, Any]:
+    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
+
+
+def _mutation(name: str, mutations: list[dict[str, Any]]) -> dict[str, Any]:
+    # First of all, since a value that turns out empty (no certificate was shown) would leave the caller's in its place.
+    forget: list[dict[str, Any]] = [{"remove": one.decode()} for one in sorted(asking.OURS)]
+    forget.append({"remove_on_match": {"key_matcher": {"prefix": "x-assay-"}}})
+    return {
+        "name": name,
+        "typed_config": {
+            "@type": f"{_HTTP}.header_mutation.v3.HeaderMutation",
+            "mutations": {"request_mutations": forget + mutations},
+        },
+    }
+
+
+def _authorization(plan: Plan) -> dict[str, Any]:
+    questions = [name.decode() for name in sorted(asking.OURS - {asking.SECRET, asking.PLAIN})]
+    add = [{"key": asking.PLAIN.decode(), "value": "status"}]
+    if plan.secret:
+        add.append({"key": asking.SECRET.decode(), "value": plan.secret})
+    wait = 5 + float(plan.settings.detect.reactions.slow)
+    return {
+        "@type": f"{_HTTP}.ext_authz.v3.ExtAuthz",
+        "transport_api_version": "V3",
+        "failure_mode_allow": False,
+        "clear_route_cache": len(plan.upstreams) > 1,
+        "status_on_error": {"code": "ServiceUnavailable"},
+        "validate_mutations": True,
+        "allowed_headers": {"patterns": _exact([*questions, *plan.asked])},
+        "http_service": {
+            "server_uri": {"uri": "http://assay", "cluster": "assay_service", "timeout": _span(wait)},
+            "authorization_request": {"headers_to_add": add},
+            "authorization_response": {
+                "allowed_upstream_headers": {
+                    "patterns": _exact(
+                        ["x-assay-caller", "x-assay-user", "x-assay-request-id", "x-assay-id", "x-assay-route"]
+                    )
+                },
+                "allowed_client_headers": {
+                    "patterns": _exact(["content-type", "retry-after", "www-authenticate", "x-assay-rule"])
+                },
+            },
+        },
+    }
+
+
+def _host(plan: Plan) -> dict[str, Any]:
+    routes = []
+    for i, one in enumerate(plan.locations):
+        gone = [name.decode() for name in sorted(asking.OURS)]
+        action: dict[str, Any] = {
+            "cluster": f"assay_model_{i}",
+            "timeout": "0s",
+            "idle_timeout": _span(max(one.timeouts.stream, one.timeouts.first_byte)),
+        }
+        if one.websocket:
+            action["upgrade_configs"] = [{"upgrade_type": "websocket"}]
+        route: dict[str, Any] = {
+            "match": {"safe_regex": {"regex": one.pattern}},
+            "route": action,
+            "typed_per_filter_config": {
+                "envoy.filters.http.buffer": {
+                    "@type": f"{_HTTP}.buffer.v3.BufferPerRoute",
+                    "buffer": {"max_request_bytes": one.sizes.body},
+                }
+            },
+        }
+        add = {"x-forwarded-for": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}
+        if one.through:
+            route["typed_per_filter_config"]["envoy.filters.http.ext_authz"] = {
+                "@type": f"{_HTTP}.ext_authz.v3.ExtAuthzPerRoute",
+                "disabled": True,
+            }
+        else:
+            if len(plan.upstreams) > 1 and not one.websocket:
+                # Chosen anew after the answer: a request goes where the service's own route leads, or nowhere.
+                route["match"]["headers"] = [{"name": "x-assay-route", "string_match": {"exact": str(i)}}]
+            gone = [*gone, "authorization", plan.key_header, "forwarded"]
+            add["x-request-id"] = "%REQ(X-ASSAY-REQUEST-ID)%"
+            route["response_headers_to_add"] = [_header("x-request-id", "%REQ(X-ASSAY-REQUEST-ID)%")]
+        route["request_headers_to_remove"] = list(dict.fromkeys(gone))
+        route["request_headers_to_add"] = [_header(name, value) for name, value in add.items()]
+        routes.append(route)
+    # Nothing else leads anywhere, but it is asked about too.
+    routes.append({"match": {"prefix": "/"}, "direct_response": {"status": 404}})
+    return {"name": "assay", "domains": _domains(plan), "routes": routes}
+
+
+def _domains(plan: Plan) -> list[str]:
+    if not plan.hosts:
+        return ["*"]
+    return [*plan.hosts, *(f"{one}:*" for one in plan.hosts if not one.startswith("*") and "[" not in one)]
+
+
+def _cluster(name: str, address: Address, plan: Plan) -> dict[str, Any]:
+    made: dict[str, Any] = {
+        "name": name,
+        "type": "STATIC" if address.file or _literal(address.host) else "STRICT_DNS",
+        "connect_timeout": _span(plan.settings.timeouts.connect),
+        "load_assignment": {
+            "cluster_name": name,
+            "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(address)}}]}],
+        },
+    }
+    if address.tls:
+        made["transport_socket"] = {
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": f"{_V3}.transport_sockets.tls.v3.UpstreamTlsContext",
+                "sni": address.host,
+                "common_tls_context": {
+                    "validation_context": {
+                        "trusted_ca": {"filename": "/etc/ssl/certs/ca-certificates.crt"},
+                        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": address.host}}],
+                    }
+                },
+            },
+        }
+    return made
+
+
+def _address(address: Address) -> dict[str, Any]:
+    if address.file:
+        return {"pipe": {"path": address.file}}
+    return {"socket_address": {"address": address.host, "port_value": address.port}}
+
+
+def _literal(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdigit()
+
+
+def _cidr(one: Network) -> dict[str, Any]:
+    return {"address_prefix": str(one.network_address), "prefix_len": one.prefixlen}
+
+
+def _exact(names: list[str]) -> list[dict[str, str]]:
+    return [{"exact": name} for name in dict.fromkeys(names)]
+
+
+def _span(seconds: float) -> str:
+    return f"{max(0.001, seconds):.3f}s"

@@ -1,0 +1,213 @@
+"""The keeper's process: takes samples and figures from workers, learns, proves the model, answers the administrator.
+
+Workers come and go; each is told the whole state when it connects. A keeper that is gone costs nobody an answer:
+workers go on with what they know, and a new one begins where the last wrote down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+from assay.errors import AssayError
+from assay.guard.gateway.core import Proof
+from assay.guard.gateway.running import channel, rooms
+from assay.guard.gateway.running.observation import Change
+from assay.guard.gateway.running.proving import PENDING, Prover, Watcher
+from assay.guard.gateway.running.state import State
+from assay.guard.gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from assay.guard.gateway.admin.server import AdminServer
+    from assay.guard.gateway.limits.shared import Shared
+
+Result = TypeVar("Result")
+
+
+class Keeper:
+    """One of them for each gateway."""
+
+    def __init__(
+        self,
+        load: Callable[[], Settings],
+        prover: Callable[[Settings], Prover | None],
+        counters: Shared,
+        supervisor: int,
+    ) -> None:
+        self.settings = load()
+        self.load = load
+        self._prover = prover
+        self.counters = counters
+        self.supervisor = supervisor
+        """Process id of who started us."""
+        self.state = State(self.settings)
+        self.proof = PENDING if self.settings.model is not None else Proof()
+        self.checked = 0.0
+        """UNIX seconds of the last answer about the model; 0: there was none."""
+        self.figures = rooms.Total()
+        """What all workers counted, added up."""
+        self.levels: dict[int, dict[str, float]] = {}
+        """What each worker said last."""
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._watcher: Watcher | None = None
+        self._stop = asyncio.Event()
+        self._refusing = False
+        self.observation = rooms.observation(self.settings, self.state, self._broadcast_standings, warn)
+
+    async def run(self) -> None:
+        """Until SIGTERM. What workers sent before is taken in first."""
+        from assay.guard.gateway.running import operations  # which knows us
+
+        loop = self._loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGINT, lambda: None)  # of the terminal: the supervisor tells us
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.state.keeper)
+        old = os.umask(0o177)
+        try:
+            server = await asyncio.start_unix_server(self._worker, self.state.keeper, limit=1 << 20)
+        finally:
+            os.umask(old)
+        self._watch()
+        admin = self._administrator()
+        sync = rooms.synchronised(self.settings, self.counters)
+        export = rooms.exporter(self, warn)
+        try:
+            while not self._stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), 1.0)
+                self.observation.tick(time.time())
+                operations.expire(self.state.denied, time.time())
+                if sync is not None and sync.refusing != self._refusing:
+                    self._refusing = sync.refusing
+                    self._broadcast(channel.encode(channel.Gone(self._refusing)))
+                if export is not None:
+                    export(time.time())
+                self.counters.sync()
+                self.counters.let_go_of_dead()
+        finally:
+            server.close()
+            for _ in range(100):  # workers have ended before us: what they sent last is still to be read
+                if not self._writers:
+                    break
+                await asyncio.sleep(0.05)
+            if admin is not None:
+                admin.stop()
+            if sync is not None:
+                sync.close()
+            if self._watcher is not None:
+                self._watcher.stop()
+            self.observation.close()
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self.state.keeper)
+
+    def ask(self, call: Callable[[], Result]) -> Result:
+        """Run ``call`` in the keeper's own thread, from another one, and return what it returns."""
+        assert self._loop is not None
+
+        async def asked() -> Result:
+            return call()
+
+        return asyncio.run_coroutine_threadsafe(asked(), self._loop).result(10)
+
+    def prove_now(self) -> None:
+        """Look at the model again without waiting."""
+        if self._watcher is not None:
+            self._watcher.now()
+
+    async def _worker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not channel.same_user(writer):
+            writer.close()
+            return
+        self._writers.add(writer)
+        worker = -1
+        try:
+            known = self.proof is not PENDING
+            channel.send(writer, channel.encode(channel.Proved(self.proof.refusal, self.proof.version, known)))
+            channel.send(writer, channel.encode(channel.Standings(list(self.observation.standings.items()))))
+            if self._refusing:
+                channel.send(writer, channel.encode(channel.Gone(True)))
+            async for message in channel.messages(reader):
+                if isinstance(message, channel.Samples):
+                    for start in range(0, len(message.samples), 256):
+                        self.observation.take(message.samples[start : start + 256])
+                        await asyncio.sleep(0)  # the administrator and other workers wait, too
+                elif isinstance(message, channel.Figures):
+                    worker = message.worker
+                    self.figures.add(message.deltas)
+                    self.levels[worker] = message.levels
+        except asyncio.CancelledError:
+            return  # the keeper ends; asyncio would log it as a failure
+        finally:
+            self._writers.discard(writer)
+            self.levels.pop(worker, None)
+            writer.close()
+
+    def _administrator(self) -> AdminServer | None:
+        if self.settings.admin is None:
+            return None
+        from assay.guard.gateway.admin import places
+        from assay.guard.gateway.admin.server import AdminServer
+        from assay.guard.gateway.running import operations
+
+        server = AdminServer(operations.Operations(self), *places.configured(self.settings))
+        server.start()
+        return server
+
+    def _watch(self) -> None:
+        prover = self._prover(self.settings) if self.settings.model is not None else None
+        if prover is None or self.settings.model is None:
+            return
+        loop = asyncio.get_running_loop()
+        self._watcher = Watcher(
+            prover,
+            float(self.settings.model.every),
+            lambda proof: loop.call_soon_threadsafe(self._know, proof),  # type: ignore[arg-type]
+            warn,
+        )
+        self._watcher.start()
+
+    def _know(self, proof: Proof) -> None:
+        self.proof = proof
+        self.checked = time.time()
+        self._broadcast(channel.encode(channel.Proved(proof.refusal, proof.version)))
+
+    def _reload(self) -> None:
+        """The supervisor has read the file and found it good."""
+        try:
+            settings = self.load()
+        except AssayError as error:
+            warn(f"the new configuration is not used: {error}")
+            return
+        self.observation.close()
+        self.settings = settings
+        self.observation = rooms.observation(settings, self.state, self._broadcast_standings, warn)
+        if self._watcher is not None:
+            self._watcher.stop()
+            self._watcher = None
+        if settings.model is None:
+            self._know(Proof())
+        self._watch()
+
+    def _broadcast_standings(self, changes: Sequence[Change]) -> None:
+        self._broadcast(channel.encode(channel.Standings(list(changes))))
+
+    def _broadcast(self, data: bytes) -> None:
+        for writer in list(self._writers):
+            if not channel.send(writer, data):
+                writer.close()  # it reconnects, and is told the whole state
+
+
+def warn(sentence: str) -> None:
+    """Say it to whoever reads the gateway's errors, printable and on one line."""
+    from assay.evidence.predicates import printable
+
+    print(f"assay: {printable(sentence)}", file=sys.stderr, flush=True)

@@ -1,0 +1,298 @@
+"""Those who remember and learn, together: samples come in; files, findings and standings come out.
+
+It runs in the keeper's process, or in a thread beside an ASGI application. It is never called on a request's path, and
+a part of it that fails is said and costs nobody an answer.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+import msgspec
+
+from assay.alerts.finding import Finding
+from assay.alerts.settings import Settings as AlertSettings
+from assay.errors import AssayError, DocumentError
+from assay.files import read_file, write_atomic
+from assay.guard.gateway import parts
+from assay.guard.gateway.admin.interface import CallerFigures
+from assay.guard.gateway.interface import Answers, Level, Sample, Standing, Table
+
+SAVED = 10.0
+"""Seconds between two times that standings are written."""
+
+CALLERS = 10_000
+"""Callers who are counted one by one; the one not seen for longest goes first."""
+
+_LARGEST = 64 << 20
+
+Change = tuple[str, Standing | None]
+"""A key and how it stands from now on; None: like everybody."""
+
+
+class Detecting(parts.Detector, Protocol):
+    """What is wanted of `detect`, beyond one sample."""
+
+    def findings(self) -> Sequence[Finding]:
+        """All that is open at the moment."""
+
+    def forget(self, key: str) -> None:
+        """Somebody released this key: what was held against it starts anew."""
+
+    def export_state(self) -> bytes:
+        """What has to survive a restart."""
+
+    def restore_state(self, data: bytes) -> None:
+        """Raises `DocumentError`."""
+
+    def figures(self) -> Mapping[str, float]:
+        """What was counted, by name."""
+
+
+class Capturing(Protocol):
+    """What is wanted of `capture`."""
+
+    def see(self, sample: Sample, table: Table | None, answers: Answers | None) -> None:
+        """Keep one that was drawn."""
+
+    def tick(self, now: float) -> None:
+        """Close files that are old enough."""
+
+    def close(self) -> None:
+        """Close all of them."""
+
+    @property
+    def figures(self) -> Any:
+        """A dataclass of what was counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Learning:
+    """The rooms that an observation asks."""
+
+    routes: parts.Routes
+    detectors: Detecting | None
+    capture: Capturing | None
+    alerts: AlertSettings
+
+
+class _Saved(msgspec.Struct, frozen=True):
+    """The file of standings."""
+
+    version: int
+    standings: dict[str, tuple[int, float | None, str]]
+    """Key to level, end (None: none) and reason."""
+    detectors: bytes
+
+
+class _Caller:
+    """What is counted of one caller."""
+
+    __slots__ = ("owner", "refused", "requests", "rows", "seen", "tokens")
+
+    def __init__(self) -> None:
+        self.owner = ""
+        self.requests = self.refused = self.rows = self.tokens = 0
+        self.seen = 0.0
+
+    def count(self, sample: Sample) -> None:
+        """One request."""
+        self.owner = sample.owner
+        self.requests += 1
+        self.refused += bool(sample.rule)
+        self.rows += sample.rows
+        self.tokens += sample.tokens
+        self.seen = sample.at
+
+
+class Observation:
+    """See the module. Not thread-safe: one thread calls it."""
+
+    def __init__(
+        self,
+        rooms: Learning,
+        place: str,
+        *,
+        scope: str,
+        tell: Callable[[Sequence[Change]], None],
+        warn: Callable[[str], None],
+    ) -> None:
+        self._rooms = rooms
+        self._place = place
+        self._scope = scope
+        self._tell = tell
+        self._warn = warn
+        self.standings: dict[str, Standing] = {}
+        """Of everybody who has one."""
+        self.seen = 0
+        """Samples."""
+        self._callers: OrderedDict[str, _Caller] = OrderedDict()
+        self._said: set[str] = set()
+        self._open: tuple[str, ...] | None = None
+        self._saved = 0.0
+        self._restore()
+
+    def take(self, samples: Iterable[Sample]) -> None:
+        """Look at requests that have ended, in order."""
+        rooms = self._rooms
+        changes: list[Change] = []
+        for sample in samples:
+            self.seen += 1
+            self._count(sample)
+            try:
+                table, answers = rooms.routes.table(sample), rooms.routes.answers(sample)
+            except Exception as error:  # a body is a stranger's: it must not end the keeper
+                self._once(f"a body could not be read: {type(error).__name__}")
+                table = answers = None
+            if rooms.detectors is not None:
+                try:
+                    changes += rooms.detectors.see(sample, table, answers)
+                except Exception as error:
+                    self._once(f"a detector failed: {type(error).__name__}: {error}")
+            if sample.capture and rooms.capture is not None:
+                try:
+                    rooms.capture.see(sample, table, answers)
+                except (AssayError, OSError) as error:
+                    self._once(f"capture failed: {error}")
+        self._apply(changes)
+
+    def set(self, key: str, standing: Standing | None) -> None:
+        """By hand: how ``key`` stands; None releases it."""
+        if standing is None and self._rooms.detectors is not None:
+            self._rooms.detectors.forget(key)
+        self._apply([(key, standing)])
+        self._saved = 0.0
+
+    def tick(self, now: float) -> None:
+        """Called about each second: ends what has lasted long enough, closes files, saves, tells."""
+        over = [key for key, standing in self.standings.items() if standing.until <= now]
+        self._apply([(key, None) for key in over])
+        if self._rooms.capture is not None:
+            try:
+                self._rooms.capture.tick(now)
+            except (AssayError, OSError) as error:
+                self._once(f"capture failed: {error}")
+        if now - self._saved >= SAVED or now < self._saved:
+            self._saved = now
+            self._save()
+        self._announce(now)
+
+    def close(self) -> None:
+        """Everything is written."""
+        if self._rooms.capture is not None:
+            self._rooms.capture.close()
+        self._save()
+
+    def callers(self, most: int) -> list[CallerFigures]:
+        """Those who stand otherwise than others first, then by how much they asked."""
+        found = [self._figures(name) for name in {**dict.fromkeys(self.standings), **self._callers}]
+        found.sort(key=lambda one: (one.level == "ok", -one.requests))
+        return found[:most]
+
+    def _figures(self, name: str) -> CallerFigures:
+        known, standing = self._callers.get(name) or _Caller(), self.standings.get(name)
+        level = Level(standing.level).name.lower() if standing is not None else "ok"
+        return CallerFigures(
+            name,
+            owner=known.owner,
+            level=level,  # type: ignore[arg-type]
+            why=standing.why if standing is not None else "",
+            requests=known.requests,
+            refused=known.refused,
+            rows=known.rows,
+            tokens=known.tokens,
+            seen=known.seen,
+        )
+
+    def _count(self, sample: Sample) -> None:
+        known = self._callers.get(sample.caller)
+        if known is None:
+            if len(self._callers) >= CALLERS:
+                self._callers.popitem(last=False)
+            known = self._callers[sample.caller] = _Caller()
+        else:
+            self._callers.move_to_end(sample.caller)
+        known.count(sample)
+
+    def levels(self) -> dict[str, int]:
+        """How many stand how."""
+        counted = {level.name.lower(): 0 for level in Level if level}
+        for standing in self.standings.values():
+            counted[Level(standing.level).name.lower()] += 1
+        return counted
+
+    def figures(self) -> dict[str, float]:
+        """What was counted here, for metrics."""
+        rooms = self._rooms
+        found = {"samples": float(self.seen)}
+        if rooms.detectors is not None:
+            found |= {f"detect_{name}": float(value) for name, value in rooms.detectors.figures().items()}
+        if rooms.capture is not None:
+            found |= {f"capture_{name}": float(value) for name, value in asdict(rooms.capture.figures).items()}
+        return found
+
+    def _apply(self, changes: Sequence[Change]) -> None:
+        for key, standing in changes:
+            if standing is None or standing.level is Level.OK:
+                self.standings.pop(key, None)
+            else:
+                self.standings[key] = standing
+        if changes:
+            self._tell(changes)
+
+    def _announce(self, now: float) -> None:
+        """Tell people, where there is something that they have not heard."""
+        if self._rooms.detectors is None or not self._rooms.alerts.sinks:
+            return
+        from assay import alerts
+
+        found = self._rooms.detectors.findings()
+        names = tuple(sorted(finding.key for finding in found))
+        if names == self._open:
+            return
+        self._open = names
+        for warning in alerts.report(self._scope, found, self._rooms.alerts, datetime.fromtimestamp(now, UTC)).warnings:
+            self._once(warning)
+
+    def _save(self) -> None:
+        rooms = self._rooms
+        standings = {
+            key: (int(one.level), None if math.isinf(one.until) else one.until, one.why)
+            for key, one in self.standings.items()
+        }
+        learned = rooms.detectors.export_state() if rooms.detectors is not None else b""
+        try:
+            write_atomic(self._place, msgspec.json.encode(_Saved(1, standings, learned)), mode=0o600)
+        except OSError as error:
+            self._once(f"{self._place} cannot be written: {error.strerror}")
+
+    def _restore(self) -> None:
+        if not os.path.lexists(self._place):
+            return
+        try:
+            saved = msgspec.json.decode(read_file(self._place, _LARGEST), type=_Saved)
+            if saved.version != 1:
+                raise DocumentError(f"{self._place} has the version {saved.version}, which is not known")
+            restored = {
+                key: Standing(Level(level), math.inf if until is None else until, why)
+                for key, (level, until, why) in saved.standings.items()
+            }
+            if self._rooms.detectors is not None and saved.detectors:
+                self._rooms.detectors.restore_state(saved.detectors)
+        except (AssayError, msgspec.MsgspecError, ValueError) as error:
+            # Blocked callers would be free again: that is for a person to decide, not for a damaged file.
+            raise DocumentError(
+                f"{self._place} is damaged, and it says who is blocked: {error}", hint="restore it, or delete it"
+            ) from None
+        self.standings.update(restored)
+
+    def _once(self, sentence: str) -> None:
+        if sentence not in self._said and len(self._said) < 1000:
+            self._said.add(sentence)
+            self._warn(sentence)

@@ -1,0 +1,169 @@
+"""What an administrator may do to a gateway at work, carried out in the keeper. Each is safe from any thread."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assay.errors import AssayError, UsageError
+from assay.files import read_file, write_atomic
+from assay.guard.gateway.admin import interface as documents
+from assay.guard.gateway.admin.redaction import shown
+from assay.guard.gateway.interface import Level, Standing
+from assay.guard.gateway.metrics.prometheus import exposition
+from assay.guard.gateway.running import rooms
+from assay.guard.gateway.running.keeper import Keeper
+
+SHOWN = 1000
+"""Callers that are listed."""
+MOST = 100_000
+"""Networks that can be denied by hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class Operations:
+    """See `admin.interface.Operations`."""
+
+    keeper: Keeper
+
+    def health(self) -> documents.Health:
+        """Ready while workers are connected and the model, where one has to be, is proved."""
+        keeper = self.keeper
+        refusal = keeper.proof.refusal
+        problems = [refusal.reason] if refusal is not None else []
+        if not keeper.levels:
+            problems.append("no worker is connected")
+        return documents.Health(not problems, problems, len(keeper.levels))
+
+    def metrics_text(self) -> str:
+        """All metrics."""
+        return exposition(self.keeper.ask(lambda: rooms.told(self.keeper))).decode()
+
+    def standings(self) -> Mapping[str, Standing]:
+        """Who is treated otherwise than others."""
+        return self.keeper.ask(lambda: dict(self.keeper.observation.standings))
+
+    def set_level(self, key: str, level: Level, seconds: float | None, why: str) -> Standing:
+        """By hand."""
+        standing = Standing(level, math.inf if seconds is None else time.time() + seconds, f"by hand: {why}")
+        self.keeper.ask(lambda: self.keeper.observation.set(key, standing))
+        return standing
+
+    def release(self, key: str, why: str) -> bool:
+        """As any other from now on."""
+
+        def released() -> bool:
+            known = key in self.keeper.observation.standings
+            self.keeper.observation.set(key, None)
+            return known
+
+        return self.keeper.ask(released)
+
+    def approve(self, key: str, why: str) -> bool:
+        """Whoever waits for approval goes on."""
+
+        def approved() -> bool:
+            standing = self.keeper.observation.standings.get(key)
+            if standing is None or standing.level is not Level.APPROVE:
+                return False
+            self.keeper.observation.set(key, None)
+            return True
+
+        return self.keeper.ask(approved)
+
+    def callers(self) -> Sequence[documents.CallerFigures]:
+        """Those with a standing first, then by how much they asked."""
+        return self.keeper.ask(lambda: self.keeper.observation.callers(SHOWN))
+
+    def denied(self) -> Sequence[documents.Denied]:
+        """Networks that were denied by hand."""
+        return list(_read(self.keeper.state.denied, time.time()).values())
+
+    def deny(self, address: str, seconds: float | None, why: str) -> documents.Denied:
+        """Refuse a network within about a second."""
+        entry = documents.Denied(address, None if seconds is None else time.time() + seconds, why)
+
+        def denied() -> None:
+            entries = _read(self.keeper.state.denied, time.time())
+            if len(entries) >= MOST and address not in entries:
+                raise UsageError(f"{MOST:,} networks are denied by hand already", hint="use a rule with a file")
+            _write(self.keeper.state.denied, {**entries, address: entry})
+
+        self.keeper.ask(denied)
+        return entry
+
+    def undeny(self, address: str) -> bool:
+        """No longer."""
+
+        def allowed() -> bool:
+            entries = _read(self.keeper.state.denied, time.time())
+            found = entries.pop(address, None) is not None
+            _write(self.keeper.state.denied, entries)
+            return found
+
+        return self.keeper.ask(allowed)
+
+    def reset(self, key: str) -> bool:
+        """Forget what a caller has used."""
+        return self.keeper.counters.forget(key)
+
+    def reload(self) -> Sequence[str]:
+        """Have the supervisor read the file anew; a bad one is said here and changes nothing."""
+        self.keeper.load()
+        os.kill(self.keeper.supervisor, signal.SIGHUP)
+        return ["the configuration is being read by all processes"]
+
+    def configuration(self) -> Mapping[str, Any]:
+        """Without secrets."""
+        return shown(self.keeper.settings)
+
+    def proof(self) -> documents.Proof:
+        """Of the model."""
+        keeper = self.keeper
+        refusal = keeper.proof.refusal
+        if keeper.settings.model is None:
+            return documents.Proof("", "none", True)
+        return documents.Proof(
+            keeper.proof.version,
+            "pass" if refusal is None else "fail" if keeper.proof.version else "undecided",
+            refusal is None,
+            refusal.reason if refusal is not None else "",
+            keeper.checked,
+        )
+
+
+def expire(path: str, now: float) -> None:
+    """Take networks from the file whose time is over. A file that cannot be read stays as it is: it denies more."""
+    with contextlib.suppress(OSError, AssayError, ValueError):
+        if os.path.getsize(path):
+            entries = _read(path, 0.0)
+            kept = {name: one for name, one in entries.items() if one.until is None or one.until > now}
+            if len(kept) < len(entries):
+                _write(path, kept)
+
+
+def _read(path: str, now: float) -> dict[str, documents.Denied]:
+    """The file: a network a line, then a comment with its end and reason."""
+    entries = {}
+    for line in read_file(path, 64 << 20).decode(errors="replace").splitlines():
+        address, _, comment = line.partition("#")
+        until, _, why = comment.strip().partition(" ")
+        if not address.strip():
+            continue
+        end = None if until in ("", "-") else float(until)
+        if end is None or end > now:
+            entries[address.strip()] = documents.Denied(address.strip(), end, why)
+    return entries
+
+
+def _write(path: str, entries: Mapping[str, documents.Denied]) -> None:
+    lines = [
+        f"{one.address} # {'-' if one.until is None else f'{one.until:.3f}'} {one.why}\n" for one in entries.values()
+    ]
+    write_atomic(path, "".join(lines).encode(), mode=0o600)

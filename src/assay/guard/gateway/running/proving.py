@@ -1,0 +1,65 @@
+"""When the model is proved anew: at the start, when its files change, and when its evidence may have become too old.
+
+What is proved, and how, is handed in by the floor above: this only asks, and says what is known until the next answer.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from assay.errors import AssayError
+from assay.guard.gateway.core import Proof
+from assay.guard.gateway.interface import Decision
+
+Prover = Callable[[bool], Proof]
+"""Proves the model; with False, digests of unchanged files may be remembered. Raises `AssayError`."""
+
+PENDING = Proof(Decision(False, 503, "model", "the model has not been proved yet", retry_after=5))
+
+
+def proved(prover: Prover, *, thorough: bool, warn: Callable[[str], None]) -> Proof:
+    """One answer; whatever goes wrong is a refusal."""
+    try:
+        return prover(thorough)
+    except AssayError as error:
+        warn(f"the model is not proved: {error.message}")
+    except Exception as error:
+        warn(f"the model is not proved: {type(error).__name__}: {error}")
+    return Proof(Decision(False, 503, "model", "the model cannot be proved", retry_after=60))
+
+
+class Watcher(threading.Thread):
+    """Asks again each ``seconds``, and tells each answer that is another one."""
+
+    def __init__(
+        self, prover: Prover, seconds: float, tell: Callable[[Proof], None], warn: Callable[[str], None]
+    ) -> None:
+        super().__init__(name="assay-proof", daemon=True)
+        self._prover = prover
+        self._seconds = seconds
+        self._tell = tell
+        self._warn = warn
+        self._wake = threading.Event()
+        self._over = False
+
+    def run(self) -> None:
+        """The thread."""
+        last, thorough = None, True
+        while not self._over:
+            proof = proved(self._prover, thorough=thorough, warn=self._warn)
+            thorough = False
+            if proof != last:
+                self._tell(proof)
+            last = proof
+            self._wake.wait(self._seconds)
+            self._wake.clear()
+
+    def now(self) -> None:
+        """Ask at once."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """No more answers; what is under way is not waited for."""
+        self._over = True
+        self._wake.set()

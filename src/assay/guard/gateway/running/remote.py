@@ -1,0 +1,104 @@
+"""The observer that a worker asks: it draws what is captured, and puts samples aside for the keeper.
+
+What waits is bounded in bytes: beyond it bodies go first, since a request without its body still counts, and then
+whole samples. Both are counted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from assay.guard.gateway.interface import KEEP_ANSWER, KEEP_BODY, Context, Sample, Verb
+from assay.guard.gateway.settings import Settings
+
+BODIES = 16 << 20
+"""Bytes of bodies that may wait."""
+
+COUNT = 50_000
+"""Samples that may wait."""
+
+_BOTH = KEEP_BODY | KEEP_ANSWER
+_ASKING = frozenset({Verb.INFER, Verb.EXPLAIN, Verb.CHAT, Verb.COMPLETE, Verb.EMBED})
+
+
+class Remote:
+    """See `parts.Observer`."""
+
+    def __init__(
+        self, settings: Settings, draw: Callable[[Context], bool] | None, record: Callable[[Context], None]
+    ) -> None:
+        self._draw = draw
+        self._record = record
+        self._learning = settings.detect.mode != "off"
+        self._captured = [route.capture for route in settings.routes]
+        self._waiting: deque[Sample] = deque()
+        self._added = 0
+        self._taken = 0  # each counter has one writer, so that a thread may take while another adds
+        self.dropped = 0
+        """Samples that nobody will see."""
+        self.shortened = 0
+        """Samples that lost their bodies."""
+
+    def draw(self, context: Context) -> int:
+        """See `parts.Observer.draw`."""
+        route = context.route
+        if self._draw is not None and route is not None and self._captured[route.index] and self._draw(context):
+            context.drawn = True
+            return _BOTH
+        return _BOTH if self._learning else 0
+
+    def see(self, context: Context, request: bytes | None, response: bytes | None) -> None:
+        """See `parts.Observer.see`."""
+        self._record(context)
+        route, caller = context.route, context.caller
+        if not (self._learning or context.drawn) or route is None or caller is None or route.verb not in _ASKING:
+            return
+        if len(self._waiting) >= COUNT:
+            self.dropped += 1
+            return
+        size = (len(request) if request is not None else 0) + (len(response) if response is not None else 0)
+        if self._added - self._taken + size > BODIES:
+            request = response = None
+            self.shortened += 1
+        else:
+            self._added += size
+        usage, headers = context.usage, context.headers
+        self._waiting.append(
+            Sample(
+                context.id,
+                context.at,
+                caller.id,
+                caller.owner,
+                context.address,
+                route.protocol,
+                route.verb,
+                context.model,
+                route.version,
+                context.model_version,
+                context.status,
+                context.decision.rule,
+                usage.rows if usage is not None else 0,
+                usage.tokens_in + usage.tokens_out if usage is not None else 0,
+                headers.get(b"content-type", b""),
+                context.content_type,
+                request,
+                response,
+                context.drawn,
+                route.index,
+                headers.get(b"x-amzn-sagemaker-target-variant", b"").decode("latin-1")[:100],
+            )
+        )
+
+    def take(self) -> list[Sample]:
+        """What waits; it waits no longer."""
+        waiting = self._waiting
+        taken = [waiting.popleft() for _ in range(len(waiting))]
+        self._taken += sum(len(one.request or b"") + len(one.response or b"") for one in taken)
+        return taken
+
+    def take_over(self, before: Remote) -> None:
+        """Go on where another one ends, after a reload."""
+        self._waiting.extend(before.take())
+        self._added = sum(len(one.request or b"") + len(one.response or b"") for one in self._waiting)
+        self.dropped, self.shortened = before.dropped, before.shortened

@@ -1,0 +1,80 @@
+"""The state folder: the gateway's own key, and the names of what lies in it. Mode 700, and of one user."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+
+from assay.errors import UsageError
+from assay.files import read_file, write_atomic
+from assay.guard.gateway.settings import Settings
+
+
+class State:
+    """The folder of one gateway."""
+
+    __slots__ = ("folder",)
+
+    def __init__(self, settings: Settings) -> None:
+        self.folder = settings.path(settings.state)
+        """Absolute path."""
+
+    def prepare(self) -> State:
+        """Make the folder and the key where they are not there. Raises `UsageError` where others may write into it."""
+        try:
+            os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            status = os.stat(self.folder)
+        except OSError as error:
+            raise UsageError(f"the state folder {self.folder} cannot be made: {error.strerror}") from None
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            raise UsageError(
+                f"{self.folder} cannot hold the gateway's state: it is not yours alone",
+                hint="a folder that belongs to the gateway's user, with mode 700",
+            )
+        if not os.path.lexists(self._key):
+            with contextlib.suppress(FileExistsError):  # another gateway on the same folder was faster
+                write_atomic(self._key, os.urandom(32), mode=0o600, exclusive=True)
+        if not os.path.lexists(self.denied):
+            with contextlib.suppress(FileExistsError):
+                write_atomic(self.denied, b"", mode=0o600, exclusive=True)
+        return self
+
+    def secret(self, use: str) -> bytes:
+        """32 bytes for one use (``log``, ``noise``, …), the same after a restart. Raises `UsageError`."""
+        key = read_file(self._key, 64)
+        if len(key) != 32:
+            raise UsageError(
+                f"{self._key} is damaged: it has {len(key)} bytes, not 32", hint="delete it to make another"
+            )
+        return hashlib.blake2b(use.encode(), key=key, digest_size=32).digest()
+
+    @property
+    def _key(self) -> str:
+        return os.path.join(self.folder, "key")
+
+    @property
+    def counters(self) -> str:
+        """Counters of all processes of this machine."""
+        return os.path.join(self.folder, "counters")
+
+    @property
+    def keeper(self) -> str:
+        """The socket on which workers reach the keeper."""
+        return os.path.join(self.folder, "keeper.sock")
+
+    @property
+    def standings(self) -> str:
+        """What detectors came to, over a restart."""
+        return os.path.join(self.folder, "standings.json")
+
+    @property
+    def denied(self) -> str:
+        """Addresses that somebody denied while the gateway runs."""
+        return os.path.join(self.folder, "denied.txt")
+
+    @property
+    def lock(self) -> str:
+        """Held by the one supervisor that uses the folder."""
+        return os.path.join(self.folder, "lock")

@@ -1,0 +1,249 @@
+"""The first process: binds, forks, restarts what dies, passes signals on, and ends last.
+
+It holds no thread and imports no library that starts one, so that forking stays safe. A worker that dies is replaced
+within a moment; what its connections were about is lost, and nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from assay.errors import AssayError, UsageError
+from assay.guard.gateway.running import rooms
+from assay.guard.gateway.running.keeper import Keeper, warn
+from assay.guard.gateway.running.proving import Prover
+from assay.guard.gateway.running.state import State
+from assay.guard.gateway.running.worker import serve
+from assay.guard.gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from assay.guard.gateway.limits.shared import Shared
+
+SOON = 2.0
+"""Seconds: a process that ends sooner after its start has not really started."""
+
+TRIES = 5
+"""So many starts that failed one after another end the gateway."""
+
+SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD})
+
+KEEPER = -1
+"""The keeper's place among the processes; workers count from 0."""
+
+
+@dataclass(slots=True)
+class Child:
+    """One process."""
+
+    place: int
+    pid: int
+    started: float
+    failed: int = 0
+    """Starts that failed, one after another."""
+
+
+@dataclass(slots=True)
+class Supervisor:
+    """A gateway at work."""
+
+    load: Callable[[], Settings]
+    """Reads the configuration (anew). Raises `AssayError`."""
+    prover: Callable[[Settings], Prover | None]
+    ready: Callable[[Sequence[str]], None]
+    """Told once, with the addresses that are listened on."""
+    service: str | None = None
+    """``unix:PATH`` or ``HOST:PORT`` for the decision service; None: there is none."""
+    proxy: bool = True
+    """Whether the embedded proxy listens."""
+    _children: dict[int, Child] = field(default_factory=dict)
+    _pipe: tuple[int, int] = (-1, -1)
+
+    def run(self) -> int:
+        """Until SIGTERM or SIGINT. Returns the exit code. Raises `AssayError` where it cannot begin."""
+        settings = self.load()
+        state = State(settings).prepare()
+        with _locked(state.lock, state.folder):
+            sockets = rooms.sockets(settings) if self.proxy else [[] for _ in range(settings.workers)]
+            service = [rooms.listen(self.service, False, 0o660)] if self.service else []
+            counters = rooms.counters(settings, state)
+            signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they are fetched, and never interrupt
+            self._pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+            self._start(KEEPER, counters, sockets, service)
+            for place in range(settings.workers):
+                self._start(place, counters, sockets, service)
+            try:
+                return self._watch(counters, sockets, service, settings)
+            finally:
+                self._end(float(settings.timeouts.shutdown))
+                counters.close()
+                for one in [*(one for several in sockets for one in several), *service]:
+                    one.close()
+
+    def _watch(
+        self,
+        counters: Shared,
+        sockets: Sequence[Sequence[socket.socket]],
+        service: Sequence[socket.socket],
+        settings: Settings,
+    ) -> int:
+        begun = 0
+        while True:
+            got = signal.sigtimedwait(SIGNALS, 1.0 if begun < 0 else 0.02)
+            if begun >= 0:
+                with contextlib.suppress(BlockingIOError):
+                    begun += len(os.read(self._pipe[0], 1024))
+                if begun >= settings.workers:
+                    self.ready([*(settings.listen if self.proxy else ()), *([self.service] if self.service else [])])
+                    begun = -1
+            number = got.si_signo if got is not None else 0
+            if number in (signal.SIGTERM, signal.SIGINT):
+                return 0
+            if number == signal.SIGHUP:
+                self._pass_on_reload()
+            elif number == signal.SIGUSR1:
+                self._pass_on(signal.SIGUSR1, [place for place in self._children if place != KEEPER])
+            for child, code in [(child, _ended(child.pid)) for child in self._children.values()]:
+                if code is None:
+                    continue
+                failed = child.failed + 1 if time.monotonic() - child.started < SOON else 0
+                name = "the keeper" if child.place == KEEPER else f"worker {child.place}"
+                del self._children[child.place]
+                if failed >= TRIES:
+                    warn(f"{name} ended {failed} times right after its start")
+                    return code or 3
+                warn(f"{name} has ended with {code} and is started again")
+                time.sleep(0.1 * failed)
+                self._start(child.place, counters, sockets, service, failed)
+
+    def _start(
+        self,
+        place: int,
+        counters: Shared,
+        sockets: Sequence[Sequence[socket.socket]],
+        service: Sequence[socket.socket],
+        failed: int = 0,
+    ) -> None:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            code = 3
+            try:
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+                code = self._child(place, counters, sockets, service, parent)
+            except AssayError as error:
+                warn(str(error))
+                code = error.exit_code
+            except BaseException:
+                import traceback
+
+                traceback.print_exc()  # a defect of ours: whoever reports it needs all of it
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        self._children[place] = Child(place, pid, time.monotonic(), failed)
+
+    def _child(
+        self,
+        place: int,
+        counters: Shared,
+        sockets: Sequence[Sequence[socket.socket]],
+        service: Sequence[socket.socket],
+        parent: int,
+    ) -> int:
+        if place != KEEPER:
+            for other, several in enumerate(sockets):
+                for one in several if other != place else ():
+                    if one.family != socket.AF_UNIX:  # one that all share must stay
+                        one.close()
+            return serve(place, self.load, counters, sockets[place], service, self._begun)
+        import asyncio
+
+        for several in sockets:
+            for one in several:
+                one.close()
+
+        async def keep() -> None:
+            await Keeper(self.load, self.prover, counters, parent).run()
+
+        asyncio.run(keep())
+        return 0
+
+    def _begun(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # of a worker that was started again, when nobody counts any more
+            os.write(self._pipe[1], b".")
+
+    def _pass_on_reload(self) -> None:
+        try:
+            self.load()
+        except AssayError as error:
+            warn(f"the new configuration is not used: {error}")
+            return
+        self._pass_on(signal.SIGHUP, list(self._children))
+
+    def _pass_on(self, number: int, places: Sequence[int]) -> None:
+        for place in places:
+            _kill(self._children[place].pid, number)
+
+    def _end(self, seconds: float) -> None:
+        """Workers first, so that the keeper gets what they still have to say."""
+        workers = [place for place in self._children if place != KEEPER]
+        for places, patience in ((workers, seconds + 10), ([KEEPER], 15.0)):
+            alive = {self._children[place].pid for place in places if place in self._children}
+            for pid in alive:
+                _kill(pid, signal.SIGTERM)
+            deadline = time.monotonic() + patience
+            while alive and time.monotonic() < deadline:
+                for pid in list(alive):
+                    if _ended(pid) is not None:
+                        alive.discard(pid)
+                time.sleep(0.02)
+            for pid in alive:
+                _kill(pid, signal.SIGKILL)
+                _ended(pid)
+
+
+def _kill(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def _ended(pid: int) -> int | None:
+    """Its exit code, or minus the signal that ended it; None while it runs."""
+    try:
+        found, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return 3
+    return os.waitstatus_to_exitcode(status) if found == pid else None
+
+
+class _locked:
+    """The folder's lock, held while the gateway runs. Raises `UsageError` where another one holds it."""
+
+    def __init__(self, path: str, folder: str) -> None:
+        self._path = path
+        self._folder = folder
+
+    def __enter__(self) -> None:
+        self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._descriptor)
+            raise UsageError(
+                f"another gateway uses the state folder {self._folder}", hint="give this one its own: state: FOLDER"
+            ) from None
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)

@@ -1,0 +1,183 @@
+"""A worker's process: decides, serves and logs. It asks nobody while it answers.
+
+What it needs from the keeper (standings, the model's proof) comes by itself; until the first proof nothing is served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from assay.errors import AssayError
+from assay.guard.gateway.core import Gate, Proof
+from assay.guard.gateway.interface import Decision, Standing
+from assay.guard.gateway.running import channel, rooms
+from assay.guard.gateway.running.keeper import warn
+from assay.guard.gateway.running.proving import PENDING
+from assay.guard.gateway.running.state import State
+from assay.guard.gateway.settings import Settings
+
+if TYPE_CHECKING:
+    from assay.guard.gateway.limits.shared import Shared
+
+PATIENCE = 600.0
+"""Seconds that a worker waits for the model's first proof before it begins to refuse; callers wait in the queue."""
+
+TURN = 0.1
+"""Seconds between two times that samples are sent and lines written."""
+
+_OUT_OF_REACH = Decision(False, 503, "limits", "limits cannot be counted at the moment", retry_after=5)
+
+
+class Worker:
+    """One of several that are alike."""
+
+    def __init__(self, index: int, load: Callable[[], Settings], counters: Shared) -> None:
+        self._index = index
+        self._load = load
+        self._counters = counters
+        self._settings = settings = load()
+        self._state = State(settings)
+        self._standings: dict[str, Standing] = {}
+        self._proof = Proof(PENDING.refusal) if settings.model is not None else Proof()
+        self._known = self._proof.refusal
+        """Why the model is not served, apart from limits that are out of reach."""
+        self._made = rooms.make(settings, self._state, counters, self._standings, self._proof)
+        self._gate = Gate(self._made.core)
+        self._stop = asyncio.Event()
+        self._looked = asyncio.Event()
+        if settings.model is None:
+            self._looked.set()
+        self._writer: asyncio.StreamWriter | None = None
+        self._dropped = 0
+
+    async def run(
+        self, sockets: Sequence[socket.socket], service: Sequence[socket.socket], ready: Callable[[], None]
+    ) -> None:
+        """Serve until SIGTERM, then finish what is under way; ``ready`` is told when it begins."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+        loop.add_signal_handler(signal.SIGINT, lambda: None)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        loop.add_signal_handler(signal.SIGUSR1, lambda: self._made.log.reopen())
+        keeping = asyncio.create_task(self._keep_up())
+        stopped = asyncio.create_task(self._stop.wait())
+        looked = asyncio.create_task(self._looked.wait())
+        await asyncio.wait((stopped, looked), timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
+        for task in (stopped, looked):
+            task.cancel()
+        self._faces = await rooms.faces(self._gate, self._settings, sockets, service)
+        ready()
+        beat = 0
+        try:
+            while not self._stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), TURN)
+                self._made.log.flush()
+                self._send_samples()
+                beat += 1
+                if beat % 10 == 0:
+                    self._each_second()
+                if os.getppid() == 1 and beat % 10 == 0:
+                    break  # the supervisor is gone: nobody could tell us anything any more
+        finally:
+            await asyncio.gather(*(face.drain(float(self._settings.timeouts.shutdown)) for face in self._faces))
+            self._send_samples()
+            self._each_second()
+            if self._writer is not None:
+                with contextlib.suppress(ConnectionError, TimeoutError):
+                    await asyncio.wait_for(self._writer.drain(), 5)
+                    self._writer.close()
+                    await self._writer.wait_closed()
+            keeping.cancel()
+            self._made.log.close()
+
+    def _each_second(self) -> None:
+        self._made.refresh()
+        levels = self._made.levels()
+        for face in self._faces:
+            levels.update(face.figures())
+        levels["samples_unsent"] = float(self._dropped)
+        if self._writer is not None:
+            channel.send(self._writer, channel.encode(channel.Figures(self._index, self._made.figures.take(), levels)))
+
+    def _send_samples(self) -> None:
+        samples = self._made.observer.take()
+        if samples and (
+            self._writer is None or not channel.send(self._writer, channel.encode(channel.Samples(samples)))
+        ):
+            self._dropped += len(samples)
+
+    async def _keep_up(self) -> None:
+        """Stay connected to the keeper, whichever it is."""
+        while True:
+            try:
+                reader, writer = await asyncio.open_unix_connection(self._state.keeper)
+            except OSError:
+                await asyncio.sleep(0.2)
+                continue
+            self._writer = writer
+            first = True
+            async for message in channel.messages(reader):
+                if isinstance(message, channel.Standings):
+                    if first:
+                        self._standings.clear()
+                        first = False
+                    for key, standing in message.changes:
+                        if standing is None:
+                            self._standings.pop(key, None)
+                        else:
+                            self._standings[key] = standing
+                elif isinstance(message, channel.Proved):
+                    self._known = self._proof.refusal = message.refusal
+                    self._proof.version = message.version
+                    if message.known:
+                        self._looked.set()
+                elif isinstance(message, channel.Gone):
+                    self._proof.refusal = _OUT_OF_REACH if message.refusing else self._known
+            self._writer = None
+            writer.close()
+            await asyncio.sleep(0.2)
+
+    def _reload(self) -> None:
+        try:
+            settings = self._load()
+            made = rooms.make(settings, self._state, self._counters, self._standings, self._proof, self._made)
+        except AssayError as error:
+            warn(f"worker {self._index} goes on with its old configuration: {error}")
+            return
+        if settings.model is None:
+            self._known = self._proof.refusal = None
+        self._made, self._settings = made, settings
+        self._gate.core = made.core
+        for face in self._faces:
+            face.reload(settings)
+
+
+def serve(
+    index: int,
+    load: Callable[[], Settings],
+    counters: Shared,
+    sockets: Sequence[socket.socket],
+    service: Sequence[socket.socket],
+    ready: Callable[[], None],
+) -> int:
+    """The process: returns its exit code."""
+    import uvloop
+
+    async def main() -> None:
+        await Worker(index, load, counters).run(sockets, service, ready)
+
+    try:
+        uvloop.run(main())
+    except AssayError as error:
+        warn(str(error))
+        time.sleep(0.1)  # a worker that cannot start is not to be started as fast as it dies
+        return error.exit_code
+    return 0
