@@ -9,7 +9,7 @@ INSTALL = $(PIP) install --quiet --require-hashes -r $< && $(PIP) install --quie
 .PHONY: demo test fuzz lint format bench docs lock clean help
 
 help:
-	@echo "make demo    train, attest, verify and catch a tampered model, in one minute"
+	@echo "make demo    a model from its data to its API, with somebody who tampers and somebody who steals"
 	@echo "make test    run the tests"
 	@echo "make fuzz    200,000 random pickle programs against pickle's own machine"
 	@echo "make lint    ruff, mypy, import-linter"
@@ -55,6 +55,8 @@ bench: $(VENV)/.dev
 	$(BIN)/python bench/load.py
 	$(BIN)/python bench/poisoning.py
 	$(BIN)/python bench/run.py
+	$(BIN)/python bench/gateway.py
+	$(BIN)/python bench/gateway_detect.py
 	$(BIN)/python bench/table.py
 
 # No index address may stand in a lock file: whoever installs decides where from, the hashes decide what.

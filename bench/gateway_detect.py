@@ -232,7 +232,7 @@ def run(name: str, callers: int, attackers: int, queries: int, pairs: int) -> di
         "flagged": len(flagged) / len(honest),
         "flagged_by": {f"{kind}: {why}": n for (kind, why), n in Counter(flagged).items()},
         "expected": calibration.expected,
-        "factor": calibration.factor,
+        "factors": {signal.name: signal.factor for signal in calibration.signals},
         "prada_flagged": prada,
         "attacks": [],
     }

@@ -108,6 +108,65 @@ Decisions about single columns, against a baseline of a million rows:
 """
 
 
+GATEWAY = """
+## Guarding an API
+
+`bench/gateway.py`, medians of {rounds} rounds on {cores} cores with Python {python}, every design in turn: what is
+measured runs alone on one core with all of its processes, the load (wrk, 64 connections kept open) and the model server
+(nginx) on the other. Each of ours has API keys, a list of 200 networks, a rate rule by address, a plan with rate and
+burst, a log line for each request and one request of a hundred captured; nginx alone has none of it. Ratios are
+requests a second over nginx's in the same round.
+
+| design | requests a second | CPU a request | ratio | claim | p50 / p99 | refused or broken |
+|---|---:|---:|---:|---:|---:|---:|
+"""
+
+SOAK = """
+Half an hour with {workers} workers on Redis (`bench/gateway_soak.py`), with slow clients ({slow_clients:,}), aborted
+uploads ({aborted_uploads:,}), a model server that fails, {reloads} reloads, and Redis stopped and started again in the
+middle: {answers:,} answers, {lost:,} of them not in the log and {twice:,} in it twice; callers who asked far more than
+they may got {least:.1%} to {most:.1%} of their limit; no process's memory grew by more than {growth:.1%} over the last
+two thirds. {said}
+"""
+
+
+def gateways() -> list[str]:
+    """The sections of ``bench/gateway.py`` and ``bench/gateway_soak.py``."""
+    document = json.loads((HERE / "results/gateway.json").read_text())
+    proxy, middle, decide = document["proxy"], document["middleware"], document["decide"]
+    lines = [GATEWAY.format(**document["machine"], rounds=proxy["rows"][0]["rounds"])]
+    added = middle["added_us"]["median"]
+    for row in [*proxy["rows"], *middle["rows"]]:
+        ratio = proxy["ratios"].get(row["design"])
+        missed = " (missed)" if ratio and ratio["median"] < ratio["claim"] else ""
+        said = f"{ratio['median']:.2f} | {ratio['claim']:g}{missed}" if ratio else " | "
+        if row["design"] == "guarded":
+            over = " (missed)" if added > middle["claim_us"] else ""
+            said = f"+{added:.1f} µs | {middle['claim_us']:g} µs{over}"
+        name = {"bare": "uvicorn, bare application", "guarded": "uvicorn, guarded"}.get(row["design"], row["design"])
+        lines.append(
+            f"| {name} | {row['rps']:,.0f} | {row['cpu']:.1f} µs | {said} | {row['p50']:.2f} / {row['p99']:.2f} ms "
+            f"| {row['errors']:,} |\n"
+        )
+    missed = " (missed)" if decide["us"] > decide["claim_us"] else ""
+    lines.append(f"\nThe decision alone takes {decide['us']:.2f} µs; the claim is {decide['claim_us']:g}{missed}.\n")
+    soaked = HERE / "results/gateway_soak.json"
+    if soaked.exists():
+        found = json.loads(soaked.read_text())
+        shares = found["share_of_limit"].values()
+        problems = "; ".join(found["problems"]) or "Nothing else was wrong"
+        lines.append(
+            SOAK.format(
+                **{name: value for name, value in found.items() if name != "growth"},
+                least=min(shares),
+                most=max(shares),
+                growth=max(found["growth"]),
+                said=f"{problems}.",
+            )
+        )
+    return lines
+
+
 def digests() -> list[str]:
     """The section of ``bench/digest.py``, and the page's head."""
     document = json.loads((HERE / "results/digest.json").read_text())
@@ -238,7 +297,15 @@ def watches() -> list[str]:
     return lines
 
 
-SECTIONS = {"policy": decisions, "scan": scans, "load": loads, "poisoning": poisonings, "run": runs, "watch": watches}
+SECTIONS = {
+    "policy": decisions,
+    "scan": scans,
+    "load": loads,
+    "poisoning": poisonings,
+    "run": runs,
+    "watch": watches,
+    "gateway": gateways,
+}
 """Behind the digests, by the file of results that each is made of; one that was not measured is left out."""
 
 

@@ -6,7 +6,6 @@ by the very model that was proved, and no caller flagged.
 
 from __future__ import annotations
 
-import glob
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from assay.api.monitoring import attested, exit_code
 from assay.api.signers import SignWith, signer
 from assay.config import Config, load
 from assay.errors import UsageError
+from assay.guard.gateway.logs import rotated
 from assay.guard.gateway.logs.summary import Summary, summarise
 from assay.targets.interface import Options
 from assay.targets.registry import resolve
@@ -108,11 +108,11 @@ def judge(summary: Summary, window: Window, version: str, limits: Limits) -> Loo
         ),
         Check(
             "endpoint:log",
-            Outcome.VIOLATED if summary.unreadable else nothing or Outcome.HOLDS,
+            Outcome.VIOLATED if summary.unreadable or summary.lost else nothing or Outcome.HOLDS,
             expected=0,
-            observed=summary.unreadable,
+            observed=summary.unreadable + summary.lost,
             severity="warning",
-            message=f"{summary.unreadable:,} line(s) of the access log cannot be read",
+            message=f"of the access log {summary.unreadable:,} line(s) cannot be read and {summary.lost:,} are missing",
         ),
     ]
     if not flagged:
@@ -163,5 +163,5 @@ def _files(logs: Sequence[str]) -> list[str]:
     for path in logs:
         if not os.path.exists(path):
             raise UsageError(f"there is no access log {path}", hint="log: {file: …} in the gateway file writes one")
-        found |= dict.fromkeys([*sorted(glob.glob(glob.escape(path) + ".*")), path])
-    return [path for path in found if not path.endswith((".tmp", ".lock"))]
+        found |= dict.fromkeys([*rotated.names(path), path])
+    return list(found)

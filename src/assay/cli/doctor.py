@@ -21,6 +21,8 @@ EXTRAS = {
     "watch": ("polars", "assay baseline and assay monitor"),
     "charts": ("matplotlib", "pictures of assay monitor report and check --report"),
     "postgres": ("psycopg", "monitoring kept in PostgreSQL, and data read from it"),
+    "gateway": ("httptools", "assay gateway"),
+    "simulate": ("art", "assay gateway simulate"),
     "prometheus": ("prometheus_client", "exports of monitoring to Prometheus"),
     "otel": ("opentelemetry.exporter.otlp.proto.http", "exports of monitoring to OpenTelemetry"),
     "aws": ("boto3", "exports of monitoring to CloudWatch"),

@@ -24,7 +24,7 @@ def configure(actions: Any) -> None:
     made.add_argument(
         "--service",
         metavar="PLACE",
-        help="the decision service: unix:/PATH (default: decide.sock in the state folder) or 127.0.0.1:PORT",
+        help="the decision service: unix:/PATH (default: gateway.sock beside the file) or 127.0.0.1:PORT",
     )
     made.add_argument(
         "--gateway",
@@ -46,7 +46,7 @@ def export(parsed: argparse.Namespace) -> int:
     from assay.guard.gateway.settings import load
 
     settings = load(parsed.config)
-    service = parsed.service or "unix:" + os.path.join(settings.path(settings.state), "decide.sock")
+    service = parsed.service or "unix:" + settings.path("gateway.sock")
     secret = read_file(parsed.secret, 4096).decode("ascii", "replace").strip() if parsed.secret else ""
     made = make(settings, parsed.edge, Place(service, parsed.gateway, secret, parsed.user))
     folder = parsed.output_folder

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from typing import TypeAlias
 from uuid import UUID
 
 from assay.guard.gateway import parts
@@ -23,7 +24,6 @@ from assay.guard.gateway.interface import (
     Context,
     Decision,
     Level,
-    Permission,
     Route,
     Usage,
     Verb,
@@ -41,6 +41,11 @@ _FORBIDDEN = Decision(False, 403, "permission", "this caller may not do that")
 _BLOCKED = Decision(False, 403, "detect", "this caller is blocked")
 _WAITING = Decision(False, 403, "detect", "this caller's requests wait for somebody's approval")
 _BY_DEFAULT = Decision(False, 403, "rule:default", "no rule allows this request")
+
+
+_May: TypeAlias = "dict[int, tuple[Caller, bool]]"
+_Target: TypeAlias = "tuple[str, bytes, Route | Decision, _May]"
+"""What is remembered of a method and target: path, query, route, and who may go there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,17 +78,19 @@ class Core:
         self.settings = settings
         self.proof = proof
         self._rooms = rooms
-        self._targets: dict[tuple[str, bytes], tuple[str, bytes, Route | Decision]] = {}
-        self._permitted: dict[tuple[tuple[Permission, ...], Route], bool] = {}
+        # Bound once: `decide` is asked on every request.
+        self._address, self._rules = rooms.rules.address, rooms.rules.decide
+        self._identify, self._enter, self._draw = rooms.callers.identify, rooms.plans.enter, rooms.observer.draw
+        self._standings = rooms.standings
+        self._targets: dict[tuple[str, bytes], _Target] = {}
         self._ids = _ids()
-        self._needs = [needs(settings, i) for i in range(len(settings.routes))]
+        self._asked = [(needs(settings, i), route.harden or "") for i, route in enumerate(settings.routes)]
         self._default = ALLOW if settings.default == "allow" else _BY_DEFAULT
         self._reactions = settings.detect.reactions
         self._enforced = settings.detect.mode == "enforce"
 
     def decide(self, context: Context) -> Decision:
         """Whether the request goes on, from its head alone. What was decided also stands in the context."""
-        rooms = self._rooms
         context.id = identity = next(self._ids)
         given = context.headers.get(b"x-request-id")
         context.request_id = identity if given is None else _uuid(given) or identity
@@ -92,20 +99,20 @@ class Core:
         known = self._targets.get(key)
         if known is None:
             known = self._look_up(key)
-        context.path, context.query, route = known
-        rooms.rules.address(context)
-        caller = rooms.callers.identify(context)
+        context.path, context.query, route, may = known
+        self._address(context)
+        caller = self._identify(context)
         if type(caller) is Caller:
             context.caller = caller
         if type(route) is Route:
             context.route = route  # rules ask for protocol, verb and model
-        decision = rooms.rules.decide(context) or self._default
+        decision = self._rules(context) or self._default
         if decision.allowed:
-            decision = self._decide(context, route, caller)
+            decision = self._decide(context, route, caller, may)
         context.decision = decision
         return decision
 
-    def _decide(self, context: Context, route: Route | Decision, caller: Caller | Decision) -> Decision:
+    def _decide(self, context: Context, route: Route | Decision, caller: Caller | Decision, may: _May) -> Decision:
         """For a request that no rule stopped."""
         if type(caller) is Decision:
             return caller  # before the route: a stranger learns no path from us
@@ -113,24 +120,27 @@ class Core:
             return route
         assert type(route) is Route and type(caller) is Caller
         context.model = route.model
-        may = self._permitted.get((caller.permissions, route))
-        if may is None:
-            may = self._permit(caller.permissions, route)
-        if not may:
+        known = may.get(id(caller))
+        if known is None or known[0] is not caller:
+            known = _permit(may, caller, route)
+        if not known[1]:
             return _FORBIDDEN
         if route.verb is not Verb.HEALTH:
             if self.proof.refusal is not None:
                 return self.proof.refusal
-            if len(self._rooms.standings) and (refused := self._stand(context, caller)):
+            if len(self._standings) and (refused := self._stand(context, caller)):
                 return refused
-        if (refused := self._rooms.plans.enter(context)) is not None:
+        if (refused := self._enter(context)) is not None:
             return refused
         if route.verb in _ASKING:
-            configured = self.settings.routes[route.index]
-            context.harden = context.harden or configured.harden or ""
-            needs = self._needs[route.index] | self._rooms.observer.draw(context)
-            context.needs = needs | ANSWER if context.harden else needs
-            context.usage = Usage()
+            wanted, harden = self._asked[route.index]
+            if harden and not context.harden:
+                context.harden = harden
+            if context.harden:
+                wanted = BODY | ANSWER
+            if wanted:
+                context.usage = Usage()
+            context.needs = wanted | self._draw(context)
         return ALLOW
 
     def admit(self, context: Context, body: bytes) -> Decision:
@@ -188,39 +198,33 @@ class Core:
         rooms.log.write(context)
         rooms.observer.see(context, request, response)
 
-    def _look_up(self, key: tuple[str, bytes]) -> tuple[str, bytes, Route | Decision]:
+    def _look_up(self, key: tuple[str, bytes]) -> _Target:
         found = split(key[1])
-        known: tuple[str, bytes, Route | Decision]
-        if type(found) is Decision:
-            known = "", b"", found
+        known: _Target
+        if isinstance(found, Decision):
+            known = "", b"", found, {}
         else:
-            assert not isinstance(found, Decision)
-            known = found[0], found[1], self._rooms.routes.route(key[0], found[0])
+            known = found[0], found[1], self._rooms.routes.route(key[0], found[0]), {}
         if len(key[1]) <= 512:  # longer ones would make what is remembered large
             if len(self._targets) >= REMEMBERED:
                 self._targets.clear()
             self._targets[key] = known
         return known
 
-    def _permit(self, permissions: tuple[Permission, ...], route: Route) -> bool:
-        may = permitted(permissions, route)
-        if len(self._permitted) >= REMEMBERED:
-            self._permitted.clear()
-        self._permitted[permissions, route] = may
-        return may
-
     def _stand(self, context: Context, caller: Caller) -> Decision | None:
         """How the caller is treated after what detectors said, of it or of those it belongs to; the worst counts."""
-        worst = None
+        found = []
         for key in (caller.id, f"owner:{caller.owner}", f"net:{network(context.address)}"):
-            standing = self._rooms.standings.get(key)
-            if standing is not None and standing.until > context.at and (not worst or standing.level > worst.level):
-                worst = standing
-        if worst is None:
+            standing = self._standings.get(key)
+            if standing is not None and standing.until > context.at:
+                found.append(standing)
+        if not found:
             return None
-        context.level = worst.level
-        if not self._enforced:
-            return None
+        context.level = max(standing.level for standing in found)
+        held = [standing for standing in found if self._enforced or standing.by_hand]
+        if not held:
+            return None  # detectors only count
+        worst = max(held, key=lambda standing: standing.level)
         if worst.level is Level.SLOW:
             context.wait = float(self._reactions.slow)
         elif worst.level is Level.HARDEN:
@@ -230,6 +234,14 @@ class Core:
         elif worst.level is Level.BLOCK:
             return _BLOCKED
         return None
+
+
+def _permit(may: _May, caller: Caller, route: Route) -> tuple[Caller, bool]:
+    """Remembered by the caller itself, not by its id: rooms make another object when a caller's permissions change."""
+    if len(may) >= REMEMBERED:
+        may.clear()
+    known = may[id(caller)] = (caller, permitted(caller.permissions, route))
+    return known
 
 
 def retry(seconds: float) -> int:

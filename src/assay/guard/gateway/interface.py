@@ -145,6 +145,8 @@ class Standing(msgspec.Struct, frozen=True):
     """UNIX seconds after which it no longer counts; infinity until a person releases it."""
     why: str
     """Detector and signal: ``residual``, ``near-duplicates``, ``rows``, ``pooled:owner``."""
+    by_hand: bool = False
+    """A person said it: it holds in every mode, also where detectors only count."""
 
 
 class Usage(msgspec.Struct):

@@ -30,6 +30,7 @@ def test_a_key_is_random_recognisable_and_never_in_the_file() -> None:
     assert secret.encode() not in msgspec.json.encode(file) and secret[6:] not in repr(file)
     assert key.sha256 == keys.digest(secret.encode()).hex() and key.caller == key.id
     assert len({keys.secret() for _ in range(200)}) == 200
+    assert all(made()[1].id.isalnum() for _ in range(200)), "an id is an argument of commands: no hyphen in front"
 
 
 def test_a_mistyped_key_is_told_from_a_leaked_one() -> None:

@@ -451,3 +451,16 @@ def test_the_draw_is_fair_and_nobodys_but_ours() -> None:
     # nothing that a caller sends repeats a draw: the same request, drawn differently with another seed
     assert len({drawn(50, 64, seed) for seed in range(20)}) > 5
     assert drawn(50, 1000, None) != drawn(50, 1000, None) or drawn(50, 1000, None) != drawn(50, 1000, None)
+
+
+def test_a_worker_that_draws_and_counts_loads_no_heavy_library() -> None:
+    code = (
+        "import sys\n"
+        "import assay.guard.gateway.capture, assay.guard.gateway.logs, assay.guard.gateway.metrics\n"
+        "print([n for n in ('polars', 'numpy', 'pyarrow', 'opentelemetry', 'prometheus_client') if n in sys.modules])\n"
+    )
+    paths = os.pathsep.join(sys.path)
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}
+    )
+    assert done.stdout == "[]\n", done.stderr

@@ -118,7 +118,7 @@ def test_the_model_is_told_what_is_known_and_not_what_the_caller_wrote(tmp_path:
 
 
 def test_of_two_headers_the_model_gets_the_one_that_was_decided_about(tmp_path: Path) -> None:
-    with running(tmp_path) as it:
+    with running(tmp_path, routes=[{"protocol": "open-inference"}, {"protocol": "sagemaker"}]) as it:
         head = f"POST {INFER} HTTP/1.1\r\nhost: x\r\nx-api-key: good\r\nconnection: close\r\ncontent-length: 2\r\n"
         twice = "x-amzn-sagemaker-target-model: a\r\nx-amzn-sagemaker-target-model: b\r\n\r\n{}"
         assert b" 200 " in edges.raw(it.port, (head + twice).encode())

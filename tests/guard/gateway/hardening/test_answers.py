@@ -49,7 +49,7 @@ def test_predictions_of_every_form():
     "item",
     [
         12.7, -0.3, [3.2, -1.1], [0.1, 0.2], [[0.5, 0.5]] * 2, {"logits": [0.5, 0.5]}, {}, [], None,
-        {"label": "a", "x": 0.5},
+        {"label": "a", "x": 0.5}, {"label": "a", "votes": 17},
         {"a": 0.2, "b": 0.2}, {"label": [0.5, 0.5]}, {"label": "score 0.734"}, "0.734", '{"p":1}',
         "x" * 300, [0.5, "a"],
         {"score": 7.3}, {"scores": [5.0, 7.0]}, {"label": 0.734}, {"classes": ["b", "a"], "scores": [0.4, 0.6]},
@@ -170,7 +170,8 @@ def test_errors_and_explanations_tell_nothing():
         body = hardened(path, leak, status=500)
         assert "0.93" not in json.dumps(body) and "error" in body
     assert refused("/v1/models/m:explain", ROW, routes=ROUTES, harden="label-only") == 403
-    assert held("/v1/models/m:explain", {"explanations": [[0.2, 0.8]]})
+    for answer in ({"explanations": [[0.2, 0.8]]}, {"predictions": [[0.2, 0.8]]}):
+        assert held("/v1/models/m:explain", answer)
     assert measure("/v1/models/m:explain", ROW, routes=ROUTES).rows == 1
 
 

@@ -67,6 +67,12 @@ def test_noise_has_about_its_deviation_and_differs_by_seed():
         harden(values, Hardening(noise=0.1), None)
 
 
+def test_classes_that_noise_makes_equal_keep_their_label():
+    for i in range(200):
+        hardened = harden([0.0, 1 / 3, 2 / 3], Hardening(noise=1.0), i.to_bytes(16))
+        assert first(hardened) == 2
+
+
 def test_what_each_does():
     values = [0.1, 0.62, 0.28]
     assert harden(values, Hardening(label_only=True), None) == [0, 1, 0]

@@ -251,3 +251,16 @@ def test_so_many_at_the_same_time(kind: str) -> None:
         for _ in range(9):
             counters.concurrent(b"c", -1, 3)
         assert [counters.concurrent(b"c", 1, 3) for _ in range(4)] == [True] * 3 + [False]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_is_pushed_out_takes_over_no_less_on_coming_back(kind: str) -> None:
+    """Strangers who spend more than the victim has: it goes, and finds at least its own count again."""
+    with made(kind) as counters:
+        counters.window(b"victim", T0, 60, 5)
+        assert counters.rate(b"victim", T0, 10.0, 10, 5) == 0.0
+        for i in range(640):
+            counters.window(b"stranger%d" % i, T0 + 1, 60, 6)
+            counters.rate(b"stranger%d" % i, T0 + 1, 10.0, 10, 6)
+        assert counters.window(b"victim", T0 + 2, 60) >= 6
+        assert counters.rate(b"victim", T0 + 2, 10.0, 10, 6) > 0

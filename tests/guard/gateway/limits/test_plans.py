@@ -121,6 +121,15 @@ def test_what_a_later_check_refuses_gives_back_all_but_rates() -> None:
     assert guard.enter(asked()).rule == "plan:rate"  # type: ignore[union-attr]
 
 
+def test_what_is_refused_after_it_was_charged_gives_back_all() -> None:
+    guard = plans({"rows": {"day": 5}, "requests": {"day": 1}, "concurrent": 1})
+    context = asked()
+    assert through(guard, context, rows=5).allowed
+    context.decision = Decision(False, 413)
+    guard.leave(context)
+    assert through(guard, asked(), rows=5).allowed
+
+
 def test_schema_refusals_give_back_too() -> None:
     guard = plans({"requests": {"day": 1}})
     context = asked()

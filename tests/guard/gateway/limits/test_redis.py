@@ -82,8 +82,8 @@ def machine(folder: Path, name: str, url: str, **more: Any) -> Iterator[tuple[Sh
 
 
 def rounds(*machines: Synced) -> None:
-    """Each tells and hears everything."""
-    for _ in range(3):
+    """Each tells and hears everything, and what it asks for because of that."""
+    for _ in range(5):
         for one in machines:
             assert one.sync()
 
@@ -172,6 +172,18 @@ def test_redis_stops_and_nothing_is_lost_or_counted_twice(
             assert a.window(b"w", time.time(), 3600, 0) == b.window(b"w", time.time(), 3600, 0) == 3 * turn
         assert caplog.text.count("does not answer") == caplog.text.count("answers again") == 6
         assert not a.refusing
+
+
+def test_a_redis_that_lost_everything_is_told_what_nobody_uses_at_the_moment(server: Server, tmp_path: Path) -> None:
+    with machine(tmp_path, "a", server.url) as (a, sa):
+        spend(a, 70)
+        rounds(sa)
+        server.stop()
+        server.start()
+        rounds(sa)
+        with machine(tmp_path, "b", server.url) as (b, sb):
+            rounds(sb)
+            assert used(b) == 70
 
 
 def test_a_message_that_arrived_although_nobody_said_so_counts_once(server: Server, tmp_path: Path) -> None:

@@ -312,12 +312,16 @@ def test_no_names_of_locks_are_left(path: str) -> None:
 
 
 def test_a_place_that_another_key_has_taken_is_noticed(path: str) -> None:
-    with opened(path, Shape(16, 16, 16, 16)) as counters:
-        for i in range(16):
-            counters.window(b"k%d" % i, T0, 60)
-        places = {place[0]: key for key, place in counters.windows.places.items()}
-        counters.window(b"late", T0 + 1000, 60, 5)
-        taken = counters.windows.places[b"late"][0]
-        evicted = places[taken]
+    with opened(path, Shape(16, 64, 16, 16)) as counters:
+        table = counters.windows
+        keys = [
+            key for i in range(2000) if table.home(*table.digest(key := b"k%d" % i)) == table.home(*table.digest(b"k0"))
+        ]
+        for key in keys[:16]:
+            counters.window(key, T0, 60)
+        late = keys[16]
+        counters.window(late, T0 + 1000, 60, 5)
+        slot = table.places[late][0]
+        evicted = next(key for key, place in table.places.items() if place[0] == slot and key != late)
         assert counters.window(evicted, T0 + 1000, 60) == 1
-        assert counters.window(b"late", T0 + 1000, 60) == 6
+        assert counters.window(late, T0 + 1000, 60) == 6

@@ -6,6 +6,7 @@ import struct
 import pytest
 
 from assay.guard.gateway.interface import Measure
+from assay.guard.gateway.protocols.reading import Refused, exact
 from guard.gateway.protocols.asking import measure, refused, rows
 
 
@@ -113,6 +114,7 @@ def test_binary_tensors_are_counted_by_their_bytes():
         binary([1, 4], floats),
         binary([4, 4], floats),
         binary([2, 4], floats, size=16),
+        binary([2, 4], floats + floats, size=32),
         binary([2, 4], floats, size=64),
         binary([2, 4], floats, datatype="FP64"),
         binary([2, 4], floats, data=[0.5] * 8),
@@ -252,6 +254,17 @@ def test_sagemaker_json_has_its_rows_in_one_place():
         assert refused("sagemaker", body) in (400, 422)
 
 
+def test_sagemaker_json_is_read_in_one_way():
+    for body in (
+        b'{"instances":[[1]],"instances":[[1],[2]]}',
+        b'{"instances":[[1],[2]],"inst\\u0061nces":[[1]]}',
+        b'{"dataframe_records":[{"a":1,"a":2}]}',
+        b'[{"a":1,"a":2}]',
+        b"[[1]][[2]]",
+    ):
+        assert refused("sagemaker", body) == 400
+
+
 def test_formats_that_are_not_read_are_refused():
     for kind in (
         b"application/x-npy",
@@ -355,3 +368,20 @@ def test_prompts_are_never_estimated_far_too_low():
     assert 1000 < one < 2000 < two < 4000
     tools = [{"type": "function", "function": {"name": "f", "description": "words " * 500, "parameters": {}}}]
     assert tokens("chat", CHAT | {"tools": tools}).tokens_in > 700
+
+
+def test_the_greatest_of_several_counts():
+    measured = tokens("complete", {"model": "m", "prompt": "a", "n": 5, "best_of": 2, "max_tokens": 10})
+    assert (measured.rows, measured.tokens_out) == (5, 50)
+
+
+def test_parts_that_are_skipped_while_reading_are_text_too():
+    assert refused("json", b'{"instances":[[1]],"id":"\xff"}') == 400
+    assert refused("sagemaker", b'{"dataframe_split":{"columns":["a"],"index":["\xff"],"data":[[1]]}}') == 400
+
+
+def test_the_exact_reader_takes_no_more_than_the_fast_one():
+    for body in (b"[NaN]", b"[-Infinity]", b'{"a":1,"a":1}', b'[{"b":{"a":1,"\\u0061":1}}]', b"[" * 9999, b"9" * 5000):
+        with pytest.raises(Refused):
+            exact(body)
+    assert exact(b'{"a":[{"b":1},{"b":2}]}') == {"a": [{"b": 1}, {"b": 2}]}

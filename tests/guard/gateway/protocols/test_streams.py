@@ -68,6 +68,12 @@ def test_cuts_anywhere_change_nothing(cuts, hide, crlf):
     assert (usage.tokens_in, usage.tokens_out) == (11, 22)
 
 
+def test_every_single_cut_of_lines_that_end_with_crlf():
+    stream, wanted = ((delta("a") + more + DONE).replace(b"\n", b"\r\n") for more in (USAGE, b""))
+    for cut in range(len(stream)):
+        assert followed([stream[:cut], stream[cut:]])[0] == wanted
+
+
 def test_one_byte_at_a_time():
     stream = delta("a") + USAGE + DONE
     passed, usage = followed([stream[i : i + 1] for i in range(len(stream))])

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assay.guard.gateway.core import Core, Gate, Parts, Proof
-from assay.guard.gateway.interface import Caller, Context, Decision, Measure, Route, Standing, Verb
+from assay.guard.gateway.interface import BODY, Caller, Context, Decision, Measure, Route, Standing, Verb
 from assay.guard.gateway.parts import Unhardened
 from assay.guard.gateway.proxy import Server, listen
 from assay.guard.gateway.settings import Settings
@@ -70,7 +70,7 @@ class Rooms:
         pass
 
     def draw(self, context: Context) -> int:
-        return self.needs
+        return self.needs & ~BODY
 
     def see(self, context: Context, request: bytes | None, response: bytes | None) -> None:
         self.finished.append((context, request, response))
@@ -216,10 +216,16 @@ class Place:
 
 @contextlib.asynccontextmanager
 async def proxy(
-    upstream: Upstream | None = None, rooms: Rooms | None = None, *, sockets: list[socket.socket] | None = None, **more: Any
+    upstream: Upstream | None = None,
+    rooms: Rooms | None = None,
+    *,
+    sockets: list[socket.socket] | None = None,
+    **more: Any,
 ) -> AsyncIterator[Place]:
     upstream = upstream or Upstream()
     rooms = Rooms() if rooms is None else rooms
+    if rooms.needs & BODY:
+        more["route"] = {"price": {"row": 1}} | more.get("route", {})  # rows can only be counted in the body
     model = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     upstream.port = model.sockets[0].getsockname()[1]
     settings = settings_for(more.pop("address", f"http://127.0.0.1:{upstream.port}"), **more)
@@ -247,5 +253,3 @@ def post(body: bytes, *headers: str, path: str = INFER, close: bool = True) -> b
     if close:
         lines.append("Connection: close")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
-
-

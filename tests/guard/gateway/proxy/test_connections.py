@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ipaddress
 import os
 import socket
@@ -102,9 +103,10 @@ def test_certificates_of_callers(tmp_path: Path) -> None:
             assert (shown.subject, shown.names) == ("CN=alice", ("DNS:alice.example", "URI:spiffe://a/b"))
             assert len(shown.digest) == 64
             for pair in ((), stranger.leaf("mallory", client=True)):
-                with pytest.raises((ssl.SSLError, ConnectionError)):
+                answer = b""
+                with contextlib.suppress(ssl.SSLError, ConnectionError):
                     answer, _ = await over_tls(place, authority.client(*pair))
-                    assert answer
+                assert answer == b""
             assert len(place.rooms.finished) == 1
         async with proxy(tls=tls | {"client-certificates": "optional"}) as place:
             assert status_of((await over_tls(place, authority.client()))[0]) == 200
@@ -212,7 +214,9 @@ def test_places_to_listen_on(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("text", ["", "model", "ftp://m", "http://m/path", "http://u:p@m", "http://m:0", "http://m:99999"])
+@pytest.mark.parametrize(
+    "text", ["", "model", "ftp://m", "http://m/path", "http://u:p@m", "http://m:0", "http://m:99999"]
+)
 def test_addresses_of_model_servers(text: str) -> None:
     with pytest.raises(DocumentError):
         address(text)

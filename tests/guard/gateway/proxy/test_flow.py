@@ -32,7 +32,7 @@ def told(place: Place) -> list[tuple[int, str]]:
     ("first", "status", "error"),
     [
         (b"", 0, None),
-        (b"POST / HT", 408, ""),
+        (b"POST / HT", 408, "head-timeout"),
         (post(b"{}")[:-1], 408, "body-timeout"),
         (f"POST {INFER} HTTP/1.1\r\nHost: m\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n".encode(), 408, "body-timeout"),
     ],
@@ -175,7 +175,11 @@ def test_malformed_answers_are_never_passed_on(name: str) -> None:
         ("HEAD", OK + b"Content-Length: 9\r\n\r\n", b""),
         ("GET", b"HTTP/1.1 204 No Content\r\n\r\n", b""),
         ("GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", b""),
-        ("GET", b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\n{}", b"{}"),
+        (
+            "GET",
+            b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n" + OK + b"Content-Length: 2\r\n\r\n{}",
+            b"{}",
+        ),
         ("GET", OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\nX: y\r\n\r\n", b"{}"),
     ],
 )
@@ -280,7 +284,7 @@ def test_a_reader_who_takes_nothing_is_cut_off_and_the_model_freed() -> None:
                 await writer.drain()
 
         async with proxy(Upstream(script=script), timeouts=QUICK) as place:
-            reader, writer = await place.connect(limit=1024)
+            _, writer = await place.connect(limit=1024)
             writer.write(post(b"{}"))
             await place.settled(1)
             assert told(place) == [(200, "client-slow")]
@@ -305,7 +309,7 @@ def test_a_slow_model_makes_the_caller_wait() -> None:
         size = 100 << 20
         async with proxy(Upstream(script=script), sizes={"body": "200MB"}) as place:
             before = memory()
-            reader, writer = await place.connect()
+            _, writer = await place.connect()
             writer.write(f"POST {INFER} HTTP/1.1\r\nHost: m\r\nContent-Length: {size}\r\n\r\n".encode())
             piece = bytes(1 << 20)
             sent = 0
@@ -391,7 +395,23 @@ def test_answers_larger_than_they_may_be() -> None:
 
     large = b"x" * 2000
     assert status_of(asyncio.run(run(OK + b"Content-Length: 2000\r\n\r\n" + large))) == 502
-    assert len(asyncio.run(run(OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"1f4\r\n" + large[:500] + b"\r\n" + b"7d0\r\n" + large + b"\r\n0\r\n\r\n"))) < 1200
+    assert (
+        len(
+            asyncio.run(
+                run(
+                    OK
+                    + b"Transfer-Encoding: chunked\r\n\r\n"
+                    + b"1f4\r\n"
+                    + large[:500]
+                    + b"\r\n"
+                    + b"7d0\r\n"
+                    + large
+                    + b"\r\n0\r\n\r\n"
+                )
+            )
+        )
+        < 1200
+    )
 
 
 def test_bounds_of_connections() -> None:

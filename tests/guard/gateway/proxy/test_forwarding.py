@@ -15,7 +15,9 @@ from assay.guard.gateway.interface import ANSWER, BODY, KEEP_ANSWER, KEEP_BODY, 
 from guard.gateway.proxy.running import INFER, Place, Rooms, Upstream, body_of, post, proxy, request, status_of
 
 
-def ask(data: bytes, rooms: Rooms | None = None, upstream: Upstream | None = None, **more: object) -> tuple[bytes, Place]:
+def ask(
+    data: bytes, rooms: Rooms | None = None, upstream: Upstream | None = None, **more: object
+) -> tuple[bytes, Place]:
     """The answer, and the place after everything has ended."""
 
     async def run() -> tuple[bytes, Place]:
@@ -96,7 +98,7 @@ def test_ids_and_hop_by_hop_headers_of_answers() -> None:
         b"HTTP/1.1 200 Sure\r\nServer: secret/1\r\nX-Request-Id: theirs\r\nKeep-Alive: timeout=5\r\nX-Hop: 1\r\n"
         b"Connection: X-Hop\r\nAlt-Svc: h3=:1\r\nSet-Cookie: a=b\r\nSet-Cookie: c=d\r\nContent-Length: 2\r\n\r\n{}"
     )
-    answer, place = ask(post(b"{}", "x-request-id: 0b5c5e5e-3a5e-4f5e-8a5e-1a2b3c4d5e6f"), upstream=upstream)
+    answer, _ = ask(post(b"{}", "x-request-id: 0b5c5e5e-3a5e-4f5e-8a5e-1a2b3c4d5e6f"), upstream=upstream)
     got = lines(answer)
     assert answer.startswith(b"HTTP/1.1 200 OK\r\n")
     assert got[b"x-request-id"] == [b"0b5c5e5e-3a5e-4f5e-8a5e-1a2b3c4d5e6f"]
@@ -163,7 +165,9 @@ def test_nothing_of_a_body_is_passed_on_before_it_is_admitted() -> None:
     assert seen == [b"bad", b"good"]
 
 
-@pytest.mark.parametrize(("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("GZIP", gzip.compress)])
+@pytest.mark.parametrize(
+    ("coding", "pack"), [("gzip", gzip.compress), ("deflate", zlib.compress), ("GZIP", gzip.compress)]
+)
 def test_compressed_bodies_are_passed_on_as_they_were_judged(coding: str, pack: object) -> None:
     packed = pack(b'{"a":1}')  # type: ignore[operator]
     answer, place = ask(post(packed, f"Content-Encoding: {coding}"), Rooms(needs=BODY))
@@ -195,7 +199,8 @@ BOMB = gzip.compress(bytes(30 << 20))
 def test_bombs_and_codings_that_nobody_reads(coding: str, body: bytes, status: int, chunked: bool) -> None:
     data = post(body, f"Content-Encoding: {coding}")
     if chunked:
-        head = f"POST {INFER} HTTP/1.1\r\nHost: m\r\nConnection: close\r\nContent-Encoding: {coding}\r\nTransfer-Encoding: chunked\r\n\r\n"
+        head = f"POST {INFER} HTTP/1.1\r\nHost: m\r\nConnection: close\r\n"
+        head += f"Content-Encoding: {coding}\r\nTransfer-Encoding: chunked\r\n\r\n"
         data = head.encode() + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
     answer, place = ask(data, Rooms(needs=BODY))
     assert (status_of(answer), place.upstream.connections) == (status, 0)
@@ -261,7 +266,11 @@ def test_streams_are_metered_and_others_settled() -> None:
     assert place.rooms.metered == [b"data: secret\n\n", b"closed"]
     _, place = ask(post(b"{}"), Rooms(needs=BODY, admit=admit))
     assert (place.rooms.metered, place.rooms.settled) == ([], [b"{}"])
-    answer, place = ask(post(b"{}"), Rooms(needs=BODY, admit=admit), Upstream(stream.replace(b"-Length", b"-Encoding: br\r\nContent-Length")))
+    answer, place = ask(
+        post(b"{}"),
+        Rooms(needs=BODY, admit=admit),
+        Upstream(stream.replace(b"-Length", b"-Encoding: br\r\nContent-Length")),
+    )
     assert status_of(answer) == 502
     assert METER & place.rooms.finished[0][0].needs
 

@@ -203,6 +203,16 @@ def test_a_failure_to_decide_and_what_needs_a_body_are_refused(tmp_path: Path) -
         assert [one.status for one in it.rooms.log] == [503, 503, 200]  # each finished once
 
 
+def test_a_declared_length_is_held_to_the_routes_limit(tmp_path: Path) -> None:
+    routes = [{"protocol": "open-inference", "sizes": {"body": 100}}, {"protocol": "kserve-v1"}]
+    with asking_it(tmp_path, routes=routes, sizes={"body": 50}) as it:
+        assert it.ask(question(x_original_length="100")).startswith(b"HTTP/1.1 200")
+        assert b"x-assay-status: 413" in it.ask(question(x_original_length="101"))
+        assert b"x-assay-status: 401" in it.ask(question(x_original_length="101", x_api_key="nobody"))
+        it.rooms.index = 1
+        assert b"x-assay-status: 413" in it.ask(question(x_original_length="60", x_original_uri=TARGET + "?new"))
+
+
 def test_each_question_is_finished_once_with_its_plan_left(tmp_path: Path) -> None:
     with asking_it(tmp_path) as it:
         left: list[Context] = []

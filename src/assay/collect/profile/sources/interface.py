@@ -25,6 +25,10 @@ EXAMPLES = 5
 """So many of the rows that were left out are told with their place and reason."""
 
 
+KEYS = "assay.keys"
+"""In a Parquet file's metadata: a JSON list of columns that say which row it is, and nothing about it."""
+
+
 @dataclass(slots=True)
 class Notes:
     """What is to be told beside the rows; complete when the frames have been read."""

@@ -11,14 +11,12 @@ from collections.abc import Collection, Iterator, Mapping
 import polars as pl
 
 from assay.collect.profile.interface import Kind
-from assay.collect.profile.sources.interface import ROWS, Notes, Origin
+from assay.collect.profile.sources.interface import KEYS, ROWS, Notes, Origin
 from assay.collect.profile.sources.shape import even, flat
 from assay.collect.profile.sources.steady import Steady, told
 from assay.errors import DocumentError
 
 MAGIC = b"PAR1"
-KEYS = "assay.keys"
-"""In a file's metadata: a JSON list of columns that say which row it is, and nothing about it."""
 LEAST = 12
 """Bytes of the smallest file that can be one: magic, footer's length, magic."""
 

@@ -30,10 +30,12 @@ _ALONE = frozenset({b"host", b"content-length", b"content-type", b"authorization
 class Limits:
     """What of one configuration a head is held against."""
 
-    __slots__ = ("alone", "hosts", "routes", "sizes")
+    __slots__ = ("alone", "bytes", "count", "hosts", "line", "routes", "sizes")
 
     def __init__(self, settings: Settings) -> None:
-        self.sizes = settings.sizes
+        self.sizes = sizes = settings.sizes
+        self.line, self.bytes, self.count = int(sizes.line), int(sizes.headers), sizes.count
+        """Of the target; of all headers; how many these may be."""
         self.hosts = frozenset(name.lower().encode() for name in settings.host)
         self.alone = _ALONE | {settings.callers.header.lower().encode()}
         """Names of headers that may not be repeated."""
@@ -44,7 +46,7 @@ class Limits:
 def context_of(scope: Scope, limits: Limits) -> tuple[Context, Decision | None]:
     """The request as the core reads it, and why it is refused before it is asked."""
     given = scope["headers"]
-    headers = {name: value.strip(b" \t") for name, value in given}  # httptools leaves what stands behind a value
+    headers = {name: value.strip() for name, value in given}  # httptools leaves what stands behind a value
     problem = None
     if len(headers) != len(given):
         headers, problem = _joined(given, limits.alone)
@@ -67,10 +69,10 @@ def context_of(scope: Scope, limits: Limits) -> tuple[Context, Decision | None]:
 
 
 def _problem(context: Context, count: int, limits: Limits) -> Decision | None:
-    headers, sizes = context.headers, limits.sizes
-    if count > sizes.count or sum(map(len, headers.values())) + sum(map(len, headers)) > sizes.headers:
+    headers = context.headers
+    if count > limits.count or len(b"".join(headers.values())) + len(b"".join(headers)) > limits.bytes:
         return MANY
-    if len(context.target) > sizes.line:
+    if len(context.target) > limits.line:
         return LONG
     length = headers.get(b"content-length")
     if length is None:
@@ -94,7 +96,7 @@ def _joined(
     headers: dict[bytes, bytes] = {}
     problem = None
     for name, value in given:
-        value = value.strip(b" \t")
+        value = value.strip()
         if name not in headers:
             headers[name] = value
         elif name in alone:

@@ -35,7 +35,7 @@ MAX_KEYS = 100_000
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")]
 Optional = Annotated[str, msgspec.Meta(max_length=256, pattern=r"^[^\x00-\x1f\x7f-\x9f]*\Z")]
-Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,64}\Z")]
+Id = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}\Z")]
 Time = Annotated[datetime, msgspec.Meta(tz=True)]
 
 T = TypeVar("T")
@@ -258,7 +258,7 @@ def _spelt(drawn: bytes) -> str:
 
 
 def _identity() -> str:
-    return _text(secrets.token_bytes(9))
+    return secrets.token_hex(8)  # never begins with a hyphen, which a command line would take for a flag
 
 
 def _text(data: bytes) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from assay.collect.profile.sources.parquet import KEYS
+from assay.collect.profile.sources.interface import KEYS
 from assay.guard.gateway.capture.masking import MASK, Do, Mask
 from assay.guard.gateway.capture.places import Place
 from assay.guard.gateway.interface import Answers, Sample, Table

@@ -29,11 +29,15 @@ EXTRA = 0.15
 """Slack beyond the worst honest caller's average, in nats a query."""
 FACTORS = (1.25, 1.5, 2.0, 3.0, 5.0)
 """How far above the worst honest peak the alarm may be; the first that keeps false alarms low enough is taken."""
+LEAST = 6.0
+"""Lowest threshold, in nats: what honest callers never raised still needs some evidence."""
 TRUSTED = 0.9
 """Share of observed callers who must be honest: the others' influence is bounded by what these say."""
 STEADY = 100.0
 """Queries that a caller's average must rest on to count in full: an average of few is no habit."""
 USUAL_BOUND = 1e12
+TELLING = frozenset({"outlying", "residual", "margin"})
+"""Signals by which an observed caller may be left out."""
 LEVELS = 256
 """Knots of a table of p-values."""
 
@@ -103,25 +107,25 @@ def calibrate(
     apart = np.concatenate([one.values[:, 0] for one in seen])
     usual = max(float(np.median(apart[~np.isnan(apart)])) if (~np.isnan(apart)).any() else 1.0, 1e-9)
     excluded: list[str] = []
-    for _ in range(3 if observed else 1):
+    most = int((1.0 - TRUSTED) * len(seen) + 1e-9)
+    for _ in range(4 if observed else 1):
         third = max(1, len(seen) // 3)
         tables = _tables([one.values for one in seen[:third]])
         gains = [_gains(one, tables, usual) for one in seen]
-        if not observed or not (out := _unlike(gains)):
+        if not observed or not (out := _unlike(gains, most - len(excluded))):
             break
-        excluded += [seen[i].name for i in sorted(out)]
+        excluded += [seen[i].name for i in out]
         seen = [one for i, one in enumerate(seen) if i not in out]
     judged = gains[third:]
     lengths = [len(one.values) for one in seen]
-    factor, expected = _factor(judged, false_alarms)
+    factors, expected = _factors(judged, false_alarms)
     slack, peaks = _limits(judged)
     signals = []
     for index, table in enumerate(tables):
         if table is None:
             continue
         at = slice(BETS * index, BETS * (index + 1))
-        # A signal that honest callers never raised still needs some evidence: one in a million.
-        limit = np.maximum(factor * peaks[at], 6.0)
+        limit = np.maximum(factors[index] * peaks[at], LEAST)
         knots, logs = table
         signals.append(
             SignalPart(
@@ -130,6 +134,7 @@ def calibrate(
                 logs=tuple(logs.tolist()),
                 slack=tuple(slack[at].tolist()),
                 threshold=tuple(limit.tolist()),
+                factor=float(factors[index]),
             )
         )
     kept = {one.name for one in seen}
@@ -140,7 +145,6 @@ def calibrate(
         streams=len(seen),
         queries=float(np.mean(lengths)),
         excluded=tuple(name[:200] for name in excluded[:1000]),
-        factor=factor,
         expected=expected,
         usual=usual,
         space=part_of(space),
@@ -218,35 +222,43 @@ def _peaks(gains: Gains, slack: np.ndarray) -> np.ndarray:
     return np.array([cusum.walk((gain - slack) * weight, zero).max(axis=0) for gain, weight in gains])
 
 
-def _factor(gains: Gains, allowed: float) -> tuple[float, float]:
-    """The smallest factor that keeps false alarms low enough, and their expected share, by five-fold validation."""
+def _factors(gains: Gains, allowed: float) -> tuple[np.ndarray, float]:
+    """Factors of the signals that keep false alarms low enough, and the expected share of these, by five-fold
+    validation. The signal that is wrong most often is raised first, so that a fickle one does not dull the others.
+    """
     folds = np.arange(len(gains)) % 5
-    ratios = np.zeros(len(gains))
+    ratios = np.zeros((len(gains), len(SIGNALS)))
     for fold in range(min(5, len(gains))):
         slack, peaks = _limits([g for g, f in zip(gains, folds, strict=True) if f != fold])
         held = [g for g, f in zip(gains, folds, strict=True) if f == fold]
-        worst = _peaks(held, slack) / np.maximum(peaks, 6.0 / FACTORS[0])
-        ratios[folds == fold] = worst.max(axis=1)
-    for factor in FACTORS:
-        # One more than there were, of one more than there are: none in ten callers is not none in a million.
-        expected = float((ratios > factor).sum())
-        if expected / len(gains) <= allowed:
-            break
-    return factor, (expected + 1.0) / (len(gains) + 1.0)
+        worst = _peaks(held, slack) / np.maximum(peaks, LEAST / FACTORS[0])
+        ratios[folds == fold] = worst.reshape(len(held), len(SIGNALS), BETS).max(axis=2)
+    places = np.zeros(len(SIGNALS), dtype=int)
+    while True:
+        factors = np.array(FACTORS)[places]
+        over = ratios > factors
+        flagged = int(over.any(axis=1).sum())
+        if flagged <= allowed * len(gains) or not (places < len(FACTORS) - 1)[over.any(axis=0)].any():
+            # One more than there were, of one more than there are: none in ten callers is not none in a million.
+            return factors, (flagged + 1.0) / (len(gains) + 1.0)
+        places[np.where(places < len(FACTORS) - 1, over.sum(axis=0), -1).argmax()] += 1
 
 
-def _unlike(gains: Gains) -> set[int]:
-    """Callers far from the others, by average gain or by peak. Limits come from the `TRUSTED` share, so one caller
-    moves them as little as if it were not there.
+def _unlike(gains: Gains, most: int) -> list[int]:
+    """Callers far from the others, by average gain or by peak, the worst first, at most ``most``. Limits come from the
+    `TRUSTED` share, so one caller moves them as little as if it were not there. Whoever polls is unlike others in how
+    near its queries are, and flips where what it polls is a close case: that alone is no ground.
     """
     drift = _drift(gains)
     slack = np.maximum(np.quantile(drift, TRUSTED, axis=0), 0.0) + EXTRA
-    out: set[int] = set()
+    telling = np.repeat([name in TELLING for name in SIGNALS], BETS)
+    worst = np.zeros(len(gains))
     for found, least in ((drift, 0.3), (_peaks(gains, slack), 20.0)):
         middle, high = np.quantile(found, 0.5, axis=0), np.quantile(found, TRUSTED, axis=0)
         limit = high + 2.0 * (high - middle) + least
-        out |= set(np.flatnonzero((found > limit).any(axis=1)).tolist())
-    return out if len(out) <= (1.0 - TRUSTED) * len(gains) * 2 else set()
+        worst = np.maximum(worst, ((found - limit) / least)[:, telling].max(axis=1))
+    out = [int(i) for i in np.argsort(-worst) if worst[i] > 0]
+    return out[:most]
 
 
 def _tails(one: _Seen, tables: Sequence[tuple[np.ndarray, np.ndarray] | None]) -> np.ndarray:

@@ -24,6 +24,8 @@ LIMIT = 32 << 20
 """Largest document, in bytes."""
 COLUMNS = 16_384
 """Most columns."""
+RANDOM = 64
+"""Random features of pools."""
 KNOTS = 512
 """Most knots of a table of p-values."""
 
@@ -70,6 +72,8 @@ class SignalPart(_Part, frozen=True, kw_only=True):
     logs: Numbers
     slack: tuple[float, float, float]
     threshold: tuple[float, float, float]
+    factor: Annotated[float, Meta(ge=1, le=100)] = 1.25
+    """How far above the worst honest caller that is."""
 
 
 class Pooled(_Part, frozen=True, kw_only=True):
@@ -77,7 +81,7 @@ class Pooled(_Part, frozen=True, kw_only=True):
 
     tail: Share
     """Largest share of p-values below 0.001 in a window of several honest callers."""
-    mean: Annotated[tuple[float, ...], Meta(max_length=256)]
+    mean: Annotated[tuple[float, ...], Meta(max_length=RANDOM)]
     """Mean of the random features of honest queries."""
     distance: Positive
     """Largest distance of a window's mean from it, for windows of few callers."""
@@ -119,8 +123,6 @@ class Calibration(_Part, frozen=True, kw_only=True):
     """Of each, on average."""
     excluded: Annotated[tuple[Short, ...], Meta(max_length=1000)] = ()
     """Callers who were left out because they were unlike the others: a person should look at them."""
-    factor: Annotated[float, Meta(ge=1, le=100)] = 1.25
-    """How far above the worst honest caller the alarm is."""
     expected: Share = 1.0
     """Share of honest callers that is expected to be flagged in as many queries, by cross-validation."""
     usual: Annotated[float, Meta(gt=0, le=1e15)]
@@ -226,8 +228,8 @@ def _problem(found: Calibration) -> str | None:
             return f"signals: the p-values of {signal.name} do not rise to at most 1"
         if len(signal.threshold) != BETS or min(signal.threshold) <= 0 or min(signal.slack) < 0:
             return f"signals: {signal.name} needs thresholds above 0 and slack that is not negative"
-    if found.pooled is not None and not _finite(found.pooled.mean):
-        return "pooled.mean has numbers that are not finite"
+    if found.pooled is not None and (len(found.pooled.mean) != RANDOM or not _finite(found.pooled.mean)):
+        return f"pooled.mean has not {RANDOM} finite numbers"
     return None
 
 

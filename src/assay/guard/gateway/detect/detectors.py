@@ -122,6 +122,8 @@ class Detectors:
                 self._reject(name, pool, sample, POOLED, changes)
         if sample.rule:
             return changes
+        if several and (flag := self._flags.get(key, at)) is not None and flag.would > Level.LOG:
+            several = ()  # it is dealt with, and no reason to treat its neighbours otherwise
         self._use(key, entry, sample, answers, changes)
         if table is None:
             return changes
@@ -129,7 +131,7 @@ class Detectors:
         if table.text:
             if self._encoder is not None:
                 table = self._encoder.table(table) or table
-            count = max(count, *(len(values) for values in table.text.values()))
+            count = max(count, max((len(values) for values in table.text.values()), default=0))
         if not count:
             return changes
         figures["queries"] += count

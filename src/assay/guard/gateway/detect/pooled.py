@@ -11,12 +11,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from assay.guard.gateway.detect.calibration import Pooled
+from assay.guard.gateway.detect.calibration import RANDOM, Pooled
 
 WINDOW = 2000
 """Queries of a window."""
-RANDOM = 64
-"""Random Fourier features (Rahimi and Recht, 2007) whose means are compared: a maximum mean discrepancy."""
 TENTH = WINDOW // 10
 """Queries of one group in the window of all."""
 PENDING = 256
@@ -26,7 +24,7 @@ FACTOR = 1.25
 
 
 class Random:
-    """The random features of one calibration."""
+    """Random Fourier features (Rahimi and Recht, 2007), whose means are compared: a maximum mean discrepancy."""
 
     def __init__(self, components: int, seed: int, width: float) -> None:
         draw = np.random.default_rng(seed)

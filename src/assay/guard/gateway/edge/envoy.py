@@ -43,6 +43,7 @@ def files(plan: Plan) -> dict[str, bytes]:
 def notes(plan: Plan) -> tuple[str, ...]:
     """What Envoy does in another way."""
     said = ["Envoy: addresses that are denied later reach it through the decision service only, or by a new export."]
+    said.append("Envoy: a POST needs Content-Length (403 without), by which the service holds sizes.body.")
     if plan.floods:
         said.append("Envoy: rates by address are held by the decision service only.")
     if plan.settings.connections_by_address:
@@ -170,40 +171,28 @@ def _forwarded(plan: Plan) -> dict[str, Any]:
 
 def _filters(plan: Plan) -> list[dict[str, Any]]:
     """In their order: forget what the caller wrote under our names, say it ourselves, refuse, ask, pass on."""
-    filters = [
-        _mutation(
-            "assay.question", [{"append": _header(name, value)} for name, value in _question(plan).items() if value]
-        )
+    said = [{"append": _header(name, value)} for name, value in _question(plan).items() if value]
+    refusals = {"@type": f"{_HTTP}.rbac.v3.RBAC", "rules": {"action": "DENY", "policies": _denials(plan)}}
+    router = {"@type": f"{_HTTP}.router.v3.Router", "suppress_envoy_headers": True}
+    return [
+        _mutation("assay.question", said),
+        {"name": "envoy.filters.http.rbac", "typed_config": refusals},
+        {"name": "envoy.filters.http.ext_authz", "typed_config": _authorization(plan)},
+        {"name": "envoy.filters.http.router", "typed_config": router},
     ]
+
+
+def _denials(plan: Plan) -> dict[str, Any]:
+    """What is refused without asking. The service holds the limit of bodies by the length that they declare."""
+    posts = {"header": {"name": ":method", "string_match": {"exact": "POST"}}}
+    endless = {"not_rule": {"header": {"name": "content-length", "present_match": True}}}
+    denials: dict[str, Any] = {
+        "length": {"permissions": [{"and_rules": {"rules": [posts, endless]}}], "principals": [{"any": True}]}
+    }
     if plan.denied:
-        rule = {
-            "permissions": [{"any": True}],
-            "principals": [{"remote_ip": _cidr(one)} for one in plan.denied],
-        }
-        filters.append(
-            {
-                "name": "envoy.filters.http.rbac",
-                "typed_config": {
-                    "@type": f"{_HTTP}.rbac.v3.RBAC",
-                    "rules": {"action": "DENY", "policies": {"addresses": rule}},
-                },
-            }
-        )
-    filters.append({"name": "envoy.filters.http.ext_authz", "typed_config": _authorization(plan)})
-    largest = max(one.sizes.body for one in plan.locations)
-    filters.append(
-        {
-            "name": "envoy.filters.http.buffer",
-            "typed_config": {"@type": f"{_HTTP}.buffer.v3.Buffer", "max_request_bytes": largest},
-        }
-    )
-    filters.append(
-        {
-            "name": "envoy.filters.http.router",
-            "typed_config": {"@type": f"{_HTTP}.router.v3.Router", "suppress_envoy_headers": True},
-        }
-    )
-    return filters
+        principals = [{"remote_ip": _cidr(one)} for one in plan.denied]
+        denials["addresses"] = {"permissions": [{"any": True}], "principals": principals}
+    return denials
 
 
 def _question(plan: Plan) -> dict[str, str]:
@@ -283,19 +272,11 @@ def _host(plan: Plan) -> dict[str, Any]:
         route: dict[str, Any] = {
             "match": {"safe_regex": {"regex": one.pattern}},
             "route": action,
-            "typed_per_filter_config": {
-                "envoy.filters.http.buffer": {
-                    "@type": f"{_HTTP}.buffer.v3.BufferPerRoute",
-                    "buffer": {"max_request_bytes": one.sizes.body},
-                }
-            },
         }
         add = {"x-forwarded-for": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}
         if one.through:
-            route["typed_per_filter_config"]["envoy.filters.http.ext_authz"] = {
-                "@type": f"{_HTTP}.ext_authz.v3.ExtAuthzPerRoute",
-                "disabled": True,
-            }
+            unasked = {"@type": f"{_HTTP}.ext_authz.v3.ExtAuthzPerRoute", "disabled": True}
+            route["typed_per_filter_config"] = {"envoy.filters.http.ext_authz": unasked}
         else:
             if len(plan.upstreams) > 1 and not one.websocket:
                 # Chosen anew after the answer: a request goes where the service's own route leads, or nowhere.

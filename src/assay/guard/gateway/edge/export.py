@@ -64,11 +64,12 @@ def _readme(edge: str, made: Plan, notes: tuple[str, ...]) -> str:
         "",
         "Start the decision service, then check and start the edge in this folder:",
         "",
-        f"    assay gateway service --config gateway.yaml --service {service}",
+        f"    assay gateway service --config gateway.yaml --at {service}",
         _START[edge],
         "",
         "- While the decision service does not answer, nothing passes: callers get 503.",
-        "- The edge's account must be able to write to the service's socket (mode 660: give it its group).",
+        "- The edge's account must be able to write to the service's socket (mode 660: give it its group) "
+        "and reach the folder that it is in.",
         "- Callers' `Authorization`, API key and `Forwarded` headers end here. `X-Forwarded-For`, `X-Request-Id`, "
         "`X-Assay-Caller` and `X-Assay-User` are what the edge and the service know, whatever the caller sent.",
         "- The model server must be reached through this edge only.",

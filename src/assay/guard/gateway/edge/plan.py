@@ -22,17 +22,10 @@ from assay.guard.gateway.settings.model import Rule, Sizes, Timeouts
 
 Network = IPv4Network | IPv6Network
 
-ASKED = (
-    "authorization",
-    "x-forwarded-for",
-    "forwarded",
-    "x-request-id",
-    "traceparent",
-    "user-agent",
-    "x-amzn-sagemaker-target-model",
-    "x-amzn-sagemaker-target-variant",
-)
-"""Headers that the service is told in any case; those that rules name are added."""
+ASKED = ("authorization", "x-request-id", "user-agent")
+"""Headers that the service is told in any case; those that a setting or rule looks at are added."""
+_FORWARDED = ("x-forwarded-for", "forwarded")
+_SAGEMAKER = ("x-amzn-sagemaker-target-model", "x-amzn-sagemaker-target-variant")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +140,7 @@ def plan(settings: Settings, place: Place) -> Plan:
         hosts=tuple(words.name(one, "host") for one in settings.host),
         proxies=tuple(words.network(one, "trusted-proxies") for one in settings.trusted_proxies if one != "unix"),
         key_header=key_header,
-        asked=tuple(dict.fromkeys((*ASKED, key_header, *_named(settings)))),
+        asked=_asked(settings, key_header),
         locations=_locations(settings, gateway, notes),
         denied=denied,
         floods=floods,
@@ -245,6 +238,16 @@ def _networks(settings: Settings, name: str) -> list[Network]:
         text = read_file(settings.path(str(file)), 64 << 20).decode("ascii", "replace")
         lines += [line for raw in text.splitlines() if (line := raw.partition("#")[0].strip())]
     return [words.network(line, f"addresses.{name}") for line in lines]
+
+
+def _asked(settings: Settings, key_header: str) -> tuple[str, ...]:
+    """Headers that the service is told."""
+    found = [*ASKED, key_header, *_named(settings)]
+    if settings.trusted_proxies:  # nobody else's are believed
+        found += _FORWARDED
+    if any(route.protocol == "sagemaker" for route in settings.routes):
+        found += _SAGEMAKER
+    return tuple(dict.fromkeys(found))
 
 
 def _named(settings: Settings) -> list[str]:

@@ -93,6 +93,8 @@ def _noisy(values: list[float], label: int, deviation: float, seed: bytes) -> li
             noisy[i] = max(value + deviation * normal, 1e-6)
     first = max(range(len(noisy)), key=noisy.__getitem__)
     noisy[label], noisy[first] = noisy[first], noisy[label]
+    if first < label and noisy[first] == noisy[label]:  # both as low as they can be
+        noisy[label] *= 1.01
     scale = total / sum(noisy)
     return [min(value * scale, 1.0) for value in noisy]
 

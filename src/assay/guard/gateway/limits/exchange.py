@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from math import isfinite
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -26,6 +26,10 @@ MOST = 5000
 Digest: TypeAlias = tuple[int, int]
 Total: TypeAlias = tuple[int, int, int, float]
 """A quota's digest, its period, all that this machine itself has used in it."""
+
+
+_TELLING = {"windows": (0, 5), "rates": (0, 3), "quotas": (0, 2, 3)}
+"""Words of a slot that change when there is something to tell."""
 
 
 class News(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
@@ -68,10 +72,8 @@ class Exchange:
         }
         self._told: dict[str, dict[int, tuple[int, int, float]]] = {name: {} for name in self._views}
         """By slot: its key (first word), period (quotas), what of its own use was told."""
-        self._seen: dict[str, Any] = {
-            "windows": self._views["windows"][:, (0, 5)].copy(),
-            "rates": self._views["rates"][:, (0, 3)].copy(),
-            "quotas": numpy.zeros((shape.quotas, 3), numpy.int64),
+        self._seen = {
+            name: [self._views[name][:, column] * 0 for column in columns] for name, columns in _TELLING.items()
         }
         """The words that tell a change, as they were looked at last."""
 
@@ -83,13 +85,13 @@ class Exchange:
         """What is new, at most `MOST` of each kind, and totals of the quotas in it. It counts as told."""
         news = News()
         totals: list[Total] = []
-        for slot in self._changed("windows", (0, 5)):
+        for slot in self._changed("windows"):
             base = self._start["windows"] + slot * layout.WINDOW
             self._under_lock("windows", slot, partial(self._tell_window, news, base, slot))
-        for slot in self._changed("rates", (0, 3)):
+        for slot in self._changed("rates"):
             base = self._start["rates"] + slot * layout.RATE
             self._under_lock("rates", slot, partial(self._tell_rate, news, base, slot, now))
-        for slot in self._changed("quotas", (0, 2, 3)):
+        for slot in self._changed("quotas"):
             base = self._start["quotas"] + slot * layout.QUOTA
             self._under_lock("quotas", slot, partial(self._tell_quota, news, totals, base, slot))
         return news, totals
@@ -125,12 +127,17 @@ class Exchange:
             if high and isfinite(amount):
                 self._quota(high, low, period, partial(_instead, amount))
 
-    def _changed(self, name: str, columns: tuple[int, ...]) -> list[int]:
-        current = self._views[name][:, columns]
-        seen = self._seen[name]
-        slots = (current != seen).any(axis=1).nonzero()[0][:MOST]
-        seen[slots] = current[slots]  # before they are read: what changes in between is looked at again
-        return [int(slot) for slot in slots if current[slot, 0]]
+    def _changed(self, name: str) -> list[int]:
+        """Slots whose words are not what they were; they are taken as seen before they are read."""
+        table, seen = self._views[name], self._seen[name]
+        current = [table[:, column].copy() for column in _TELLING[name]]
+        changed = current[0] != seen[0]
+        for now, before in zip(current[1:], seen[1:], strict=True):
+            changed |= now != before
+        slots = changed.nonzero()[0][:MOST]
+        for now, before in zip(current, seen, strict=True):
+            before[slots] = now[slots]
+        return [int(slot) for slot in slots if current[0][slot]]
 
     def _tell_window(self, news: News, base: int, slot: int) -> None:
         high, low, seconds, _, total, hits = self._words[base : base + 6].tolist()

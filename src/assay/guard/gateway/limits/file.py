@@ -79,6 +79,7 @@ class CountersFile:
         self.path = path
         self.shape = shape
         self.turn = path + ".lock"
+        self._opener = os.getpid()
         try:
             with locked(self.turn):
                 self._open()
@@ -129,11 +130,12 @@ class CountersFile:
         return None if _sane(quotas) else "has quotas that cannot be"
 
     def _begin(self) -> None:
-        """Whatever begins anew is empty again, without being written."""
+        """Whatever begins anew is empty again."""
         starts = self.shape.starts()
         if os.fstat(self.descriptor).st_size:
             os.ftruncate(self.descriptor, 8 * starts[1])
-        os.ftruncate(self.descriptor, 8 * starts[4])
+        # Reserved, because a full disk would otherwise kill whoever writes to the mapped file.
+        os.posix_fallocate(self.descriptor, 0, 8 * starts[4])
 
     def _map(self) -> None:
         self.memory = mmap.mmap(self.descriptor, 8 * self.shape.starts()[4])
@@ -195,14 +197,18 @@ class CountersFile:
         self.memory.flush(0, 8 * self.shape.starts()[1])
 
     def close(self) -> None:
-        """Let go; the last one also removes the locks' names."""
-        self.sync()
+        """Let go. The last process that has opened it also removes the locks' names; those forked from one that did
+        must have ended before.
+        """
+        if self.memory.closed:
+            return
         with locked(self.turn):
-            if _exclusive(self.descriptor):
+            if self._opener == os.getpid() and _exclusive(self.descriptor):
                 self.stripes.remove()
-            self.words.release()
-            self.reals.release()
-            self.memory.close()
+            with contextlib.suppress(BufferError):  # somebody looks at it still: it goes with them
+                self.words.release()
+                self.reals.release()
+                self.memory.close()
             os.close(self.descriptor)
 
 

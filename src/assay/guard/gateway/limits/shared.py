@@ -52,6 +52,7 @@ class Shared:
         self._each: dict[float, int] = {}
         self._column = -1
         self._looked = 0.0
+        self._finish = weakref.finalize(self, _finish, file)
         os.register_at_fork(after_in_child=_forgetting(weakref.ref(self)))
 
     @property
@@ -65,10 +66,10 @@ class Shared:
         self.file.sync()
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._column >= 0:
+        """Make quotas durable and let go of the file; in a gateway's supervisor, after its workers have ended."""
+        if self._finish.alive and self._column >= 0:
             self._words[layout.PROCESS + self._column] = 0
-        self.file.close()
+        self._finish()
 
     def window(self, key: bytes, now: float, seconds: int, hits: int = 1) -> int:
         """As `interface.Counters.window`. A key always has the same ``seconds``."""
@@ -305,6 +306,12 @@ class Shared:
     def forget_process(self) -> None:
         """In a forked child: it has a column of its own, from when it needs one."""
         self._column = -1
+
+
+def _finish(file: CountersFile) -> None:
+    """At the latest when the interpreter ends."""
+    file.sync()
+    file.close()
 
 
 def _forgetting(counters: weakref.ref[Shared]) -> Callable[[], None]:

@@ -25,6 +25,8 @@ class _Line(msgspec.Struct, frozen=True):
 
     requestTimeEpoch: str
     status: str
+    httpMethod: str = ""
+    resourcePath: str = ""
     caller: str = "-"
     rule: str = "-"
     level: str = "-"
@@ -44,6 +46,8 @@ class Summary:
     requests: int = 0
     unreadable: int = 0
     """Lines that are no line of this log."""
+    lost: int = 0
+    """Lines that the gateway could not write, as the log itself says."""
     first: float = math.inf
     """UNIX seconds of the earliest request."""
     last: float = -math.inf
@@ -86,6 +90,10 @@ def _take(found: Summary, raw: bytes, start: float, end: float) -> None:
         found.unreadable += 1
         return
     if not start <= at < end:
+        return
+    if line.httpMethod == "-" and line.resourcePath.startswith("log-lost:"):
+        count = line.resourcePath.removeprefix("log-lost:")
+        found.lost += int(count) if count.isdecimal() else 1
         return
     found.requests += 1
     found.first, found.last = min(found.first, at), max(found.last, at)

@@ -19,6 +19,7 @@ from assay.guard.gateway.parts import Unhardened
 from assay.guard.gateway.protocols import answers, rows
 from assay.guard.gateway.protocols.base import Predictions
 from assay.guard.gateway.protocols.interface import NOT_FOUND, Asked, Found, Hardener, Pattern, find
+from assay.guard.gateway.protocols.parameters import CODECS, json_length, require_allowed
 from assay.guard.gateway.protocols.reading import (
     Refused,
     parse,
@@ -46,16 +47,6 @@ _PATTERNS = (
 )
 _RESERVED = frozenset({"stats", "ready", "versions", "infer"})
 """No models: Triton answers ``/v2/models/stats`` with the statistics of all."""
-
-HEADER = b"inference-header-content-length"
-_ALLOWED = {
-    "content_type": str, "binary_data": bool, "binary_data_size": int, "binary_data_output": bool,
-    "classification": int, "sequence_id": (int, str), "sequence_start": bool, "sequence_end": bool,
-    "priority": int, "timeout": int,
-}  # fmt: skip
-"""Parameters that are passed on. Shared memory and whatever else could bring other data than the body's is refused."""
-_CODECS = frozenset({"np", "pd", "str", "base64", "datetime"})
-"""MLServer's content types of which one element is one value; ``pd_json`` and ``pickle`` are not."""
 
 
 class _Wanted(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -162,7 +153,7 @@ class OpenInference(Predictions):
                 "data": flat,
             }
             kind = tensor.parameters.get("content_type") if isinstance(tensor.parameters, dict) else None
-            if kind in _CODECS:  # by which clients decode it; nothing else of the parameters is known to say little
+            if kind in CODECS:  # by which clients decode it; nothing else of the parameters is known to say little
                 output["parameters"] = {"content_type": kind}
             outputs.append(output)
         told = {"model_name": answer.model_name, "model_version": answer.model_version, "id": answer.id}
@@ -180,7 +171,7 @@ def _read(asked: Asked, validator: Validator | None = None) -> tuple[_Question, 
     """
     body = asked.body
     length = len(body)
-    if (given := _header(asked)) is None:
+    if (given := json_length(asked)) is None:
         require_media(asked.content_type, b"application/json")
     else:
         require_media(asked.content_type, b"application/json", b"application/octet-stream")
@@ -194,10 +185,10 @@ def _read(asked: Asked, validator: Validator | None = None) -> tuple[_Question, 
     if isinstance(question.outputs, list):
         keys += 1 + sum(wanted.keys() for wanted in question.outputs)
         for wanted in question.outputs:
-            _require_parameters(wanted.parameters)
+            require_allowed(wanted.parameters)
     if question.parameters is not UNSET:
         keys += 1 + len(question.parameters)
-        _require_parameters(question.parameters)
+        require_allowed(question.parameters)
     batch = question.inputs[0].shape[:1]
     names = set()
     found: list[Sequence[Any]] = []
@@ -209,7 +200,7 @@ def _read(asked: Asked, validator: Validator | None = None) -> tuple[_Question, 
             raise Refused(422, "the inputs have different numbers of rows")
         size = None
         if tensor.parameters is not UNSET:
-            _require_parameters(tensor.parameters)
+            require_allowed(tensor.parameters)
             size = tensor.parameters.get("binary_data_size")
         if size is None and validator is not None and batch == [1] and _fits(question, tensor, validator):
             validator.single(tensor.data)  # type: ignore[arg-type]
@@ -239,51 +230,6 @@ def _fits(question: _Question, tensor: Tensor, validator: Validator) -> bool:
         and isinstance(tensor.data, Raw)
         and b"[" not in bytes(memoryview(tensor.data)[1:64])
     )
-
-
-def _header(asked: Asked) -> int | None:
-    """Bytes of the JSON part; None: all. Out of band, where headers are gone, it is found by reading."""
-    given = asked.headers.get(HEADER)
-    if given is None:
-        if asked.headers or b'"binary_data_size"' not in asked.body[:65536]:
-            return None
-        return _end(asked.body)
-    if not given.isdigit() or len(given) > 10 or not 0 < int(given) <= len(asked.body):
-        raise Refused(400, "the length of the JSON part cannot be")
-    return int(given)
-
-
-def _end(body: bytes) -> int:
-    """Where the JSON object at the start of ``body`` ends: quotes and braces are all that has to be followed."""
-    depth, quoted, escaped = 0, False, False
-    for place, byte in enumerate(body):
-        if quoted:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                quoted = False
-        elif byte == 0x22:
-            quoted = True
-        elif byte == 0x7B:
-            depth += 1
-        elif byte == 0x7D:
-            depth -= 1
-            if depth == 0:
-                return place + 1
-    raise Refused(400, "the body is no JSON document")
-
-
-def _require_parameters(parameters: Parameters | UnsetType) -> None:
-    if not isinstance(parameters, dict):
-        return
-    for name, value in parameters.items():
-        kinds: Any = _ALLOWED.get(name)
-        if kinds is None or not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
-            raise Refused(422, "a parameter is not one of those that are passed on")
-        if name == "content_type" and value not in _CODECS:
-            raise Refused(422, "a content type of an input is not one of those that are read")
 
 
 def _binary_answer(question: _Question) -> bool:

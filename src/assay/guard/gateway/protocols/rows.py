@@ -48,7 +48,7 @@ def measure(raw: bytes | msgspec.Raw, validator: Validator | None) -> tuple[int,
         except (msgspec.DecodeError, RecursionError):
             raise Refused(400, "the body is no JSON document") from None
         else:
-            shape(value)
+            _require_even(value, depth)
             return _some(len(value)), 0
     if _HUGE.search(memoryview(raw)):
         raise Refused(422, "the body has a number that no double holds")
@@ -97,6 +97,15 @@ def shape(value: list[Any]) -> tuple[int, ...]:
             raise Refused(422, "the body is nested too deeply")
         level = list(chain.from_iterable(level))
     return tuple(found)
+
+
+def _require_even(value: list[Any], depth: int) -> None:
+    """`shape` for lists of numbers whose depth is known: the numbers themselves are not looked at."""
+    level = value
+    for below in range(depth - 1, 0, -1):
+        if len(set(map(len, level))) > 1:
+            raise Refused(422, "the rows are uneven")
+        level = list(chain.from_iterable(level)) if below > 1 else level
 
 
 def flatten(value: Any) -> list[Any]:

@@ -26,7 +26,7 @@ _CODES = {
     "UINT32": "<u4", "UINT64": "<u8", "FP16": "<f2", "FP32": "<f4", "FP64": "<f8",
 }  # fmt: skip
 MOST = 1 << 31
-"""Greatest length of a dimension, and greatest count of elements."""
+"""Elements of a tensor."""
 DIMENSIONS = 16
 
 _any = msgspec.json.Decoder().decode
@@ -58,7 +58,7 @@ def elements(tensor: Tensor) -> int:
         raise Refused(422, "a tensor has a shape or data type that is not known")
     count = 1
     for length in tensor.shape:
-        if not 0 < length <= MOST:
+        if length < 1:
             raise Refused(422, "a tensor's shape has a length that cannot be")
         count *= length
     if count > MOST:

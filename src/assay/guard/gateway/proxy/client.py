@@ -60,10 +60,11 @@ class Client(Answering):
             state = self.state
             if state == HEAD and not self.write_paused:
                 if self.buffer:
+                    since = len(self.buffer)
                     data, self.buffer = self.buffer + data, b""
-                    self._heads(data, True)
+                    self._heads(data, since)
                 else:
-                    self._heads(data, False)
+                    self._heads(data, 0)
             elif state == TAKING:
                 self._take(data)
             elif state == TUNNEL:
@@ -84,7 +85,7 @@ class Client(Answering):
         if self.buffer:
             data, self.buffer = self.buffer, b""
             try:
-                self._heads(data, False)
+                self._heads(data, 0)
             except Exception:
                 self.broken()
         if len(self.buffer) <= HELD and (self.upstream is None or not self.upstream.write_paused):
@@ -110,15 +111,15 @@ class Client(Answering):
 
     # -- a head ------------------------------------------------------------------------------------------------------
 
-    def _heads(self, data: bytes, begun: bool) -> None:
-        """A head and what follows it. ``begun``: its first bytes came earlier."""
-        end = data.find(b"\r\n\r\n")
+    def _heads(self, data: bytes, since: int) -> None:
+        """A head and what follows it; the first ``since`` bytes of it came earlier."""
+        end = data.find(b"\r\n\r\n", max(0, since - 3))
         self.terms = terms = self.server.current()
         try:
             if end >= 0:
                 request = terms.reader.read(data, end)
             else:
-                terms.reader.partial(data)
+                terms.reader.partial(data, since)
         except Refused as refused:
             self._reject(refused.decision)
             return
@@ -126,18 +127,19 @@ class Client(Answering):
             self._begin(request, data, end + 4)
             return
         self.buffer = data
-        if not begun:
+        if not since:
             self.deadline = self.server.now + terms.head
 
-    def _reject(self, decision: Decision) -> None:
+    def _reject(self, decision: Decision, error: str = "") -> None:
         """Bytes that are no request: what follows them is not read as one either."""
         self.request = None
-        self.context = Context("-", b"", {}, self.peer, time(), tls=self.tls, certificate=self.certificate)
+        self.context = context = Context("-", b"", {}, self.peer, time(), tls=self.tls, certificate=self.certificate)
+        context.error = error
         self.core = self.server.gate.core
         self.started = perf_counter()
         self.close_after = True
         self.state = TAKING
-        self.refuse(self.core.refuse(self.context, decision))
+        self.refuse(self.core.refuse(context, decision))
 
     def _begin(self, request: Request, data: bytes, position: int) -> None:
         server = self.server
@@ -429,7 +431,7 @@ class Client(Answering):
         self.server.late += 1
         if context is None:
             if state == HEAD and self.buffer and not self.write_paused:
-                self._reject(refusals.SLOW_HEAD)
+                self._reject(refusals.SLOW_HEAD, "head-timeout")
             elif state == HEAD and not self.transport.get_write_buffer_size():
                 self.shut()
             else:

@@ -128,8 +128,10 @@ class RequestReader:
         self._first: dict[bytes, tuple[str, bytes, str, bytes]] = {}
         self._heads: dict[bytes, Request] = {}
 
-    def partial(self, data: bytes) -> None:
-        """Refuse what can no longer become a head, as soon as that is known. ``data`` has no empty line yet."""
+    def partial(self, data: bytes, since: int = 0) -> None:
+        """Refuse what can no longer become a head, as soon as that is known. ``data`` has no empty line yet; up to
+        ``since`` it was looked at before (who sends byte by byte must not make us read it all each time).
+        """
         first = data.find(b"\r\n")
         if (first < 0 and len(data) > self._line + 1) or first > self._line:
             raise malformed("the request line is too long", 414, "size")
@@ -137,7 +139,7 @@ class RequestReader:
             raise malformed("the request's headers are too large", 431, "size")
         if not 0x41 <= data[0] <= 0x5A:
             raise malformed("this is no HTTP/1.1 request")
-        if _LONE.search(data):
+        if _LONE.search(data, max(0, since - 1)):
             raise malformed("lines end with CR LF, and heads have no control characters")
 
     def read(self, data: bytes, end: int) -> Request:
@@ -290,9 +292,13 @@ class AnswerReader:
         self._first: dict[bytes, tuple[int, int]] = {}
         self._heads: dict[bytes, Answer] = {}
 
-    def partial(self, data: bytes) -> None:
-        """Refuse what can no longer become a head."""
-        if len(data) > self._size or _LONE.search(data) or not data.startswith(b"HTTP/1."[: len(data)]):
+    def partial(self, data: bytes, since: int = 0) -> None:
+        """Refuse what can no longer become a head; see `RequestReader.partial`."""
+        if (
+            len(data) > self._size
+            or _LONE.search(data, max(0, since - 1))
+            or not data.startswith(b"HTTP/1."[: len(data)])
+        ):
             raise malformed("no head of an answer", 502, "upstream")
 
     def read(self, data: bytes, end: int) -> Answer:

@@ -6,7 +6,6 @@ It starts nothing that it does not end, and everything that strangers can make i
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import socket
 import ssl
@@ -121,7 +120,10 @@ class Server:
         """
         self._settings = settings
         self._stamps = ()
-        self.current()
+        try:
+            self.current()
+        except AssayError:
+            _log.exception("the new configuration cannot be served: connections end until there is one that can")
 
     def figures(self) -> Mapping[str, float]:
         """Levels and totals, by name, for metrics."""
@@ -233,9 +235,7 @@ class Server:
             copy.setblocking(False)
             unix = listener.family == socket.AF_UNIX
             make = self.loop.create_unix_server if unix else self.loop.create_server
-            made = make(
-                self._client, sock=copy, backlog=BACKLOG, ssl=self._context, ssl_handshake_timeout=handshake
-            )
+            made = make(self._client, sock=copy, backlog=BACKLOG, ssl=self._context, ssl_handshake_timeout=handshake)
             found.append(await made)
         return found
 
@@ -251,19 +251,20 @@ class Server:
         while True:
             await asyncio.sleep(TICK)
             self._tell_time()
-            now = self.now
-            for client in [client for client in self._clients if client.deadline < now]:
+            for client in [client for client in self._clients if client.deadline < self.now]:
                 try:
                     client.late()
                 except Exception:
                     client.broken()
-            for pool in [*self._pools.values(), *self._old]:
-                pool.sweep(self.loop.time())
-            self._forget()
             beat += 1
-            if beat % 4 == 0 and not self.draining:
-                with contextlib.suppress(Exception):
+            try:
+                for pool in [*self._pools.values(), *self._old]:
+                    pool.sweep(self.loop.time())
+                self._forget()
+                if beat % 4 == 0 and not self.draining:
                     await self._follow_files()
+            except Exception:  # without this clock nothing would ever be late
+                _log.exception("the proxy's housekeeping has failed, and is tried again")
 
     def _forget(self) -> None:
         """Pools of earlier configurations whose last request has ended."""

@@ -122,14 +122,15 @@ class Upstream(asyncio.Protocol):
             self._fail(client, "internal")
 
     def _head(self, client: Client, data: bytes) -> None:
+        since = 0
         if self._buffer:
-            data = self._buffer + data
-            self._buffer = b""
+            since = len(self._buffer)
+            data, self._buffer = self._buffer + data, b""
         while True:
-            end = data.find(b"\r\n\r\n")
+            end = data.find(b"\r\n\r\n", max(0, since - 3))
             if end < 0:
                 if data:
-                    self._reader.partial(data)
+                    self._reader.partial(data, since)
                 self._buffer = data
                 return
             answer = self._reader.read(data, end)
@@ -146,6 +147,7 @@ class Upstream(asyncio.Protocol):
                 self._fail(client, "upstream-malformed")
                 return
             data = data[position:]
+            since = 0
         if answer.bits & CLOSE:
             self.sending = True  # it is not asked again
         length = answer.length

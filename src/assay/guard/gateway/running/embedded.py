@@ -35,6 +35,7 @@ class Embedded:
         self._proof = Proof(PENDING.refusal) if settings.model is not None else Proof()
         self._known = self._proof.refusal
         self._made = rooms.make(settings, state, self._counters, self.observation.standings, self._proof)
+        self._made.log.start()
         self.gate = Gate(self._made.core)
         """What a face asks."""
         self._sync = rooms.synchronised(settings, self._counters)
@@ -68,7 +69,6 @@ class Embedded:
         last = 0.0
         while True:
             over = self._over.wait(TURN)
-            self._made.log.flush()
             self.observation.take(self._made.observer.take())
             now = time.time()
             if not 0 <= now - last < 1.0 or over:

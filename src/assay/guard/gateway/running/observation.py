@@ -86,8 +86,8 @@ class _Saved(msgspec.Struct, frozen=True):
     """The file of standings."""
 
     version: int
-    standings: dict[str, tuple[int, float | None, str]]
-    """Key to level, end (None: none) and reason."""
+    standings: dict[str, tuple[int, float | None, str, bool]]
+    """Key to level, end (None: none), reason, and whether a person said it."""
     detectors: bytes
 
 
@@ -142,7 +142,9 @@ class Observation:
         """Look at requests that have ended, in order."""
         rooms = self._rooms
         changes: list[Change] = []
+        now = 0.0
         for sample in samples:
+            now = max(now, sample.at)
             self.seen += 1
             self._count(sample)
             try:
@@ -160,19 +162,19 @@ class Observation:
                     rooms.capture.see(sample, table, answers)
                 except (AssayError, OSError) as error:
                     self._once(f"capture failed: {error}")
-        self._apply(changes)
+        self._apply(changes, now)
 
     def set(self, key: str, standing: Standing | None) -> None:
         """By hand: how ``key`` stands; None releases it."""
         if standing is None and self._rooms.detectors is not None:
             self._rooms.detectors.forget(key)
-        self._apply([(key, standing)])
+        self._apply([(key, standing)], 0.0, by_hand=True)
         self._saved = 0.0
 
     def tick(self, now: float) -> None:
         """Called about each second: ends what has lasted long enough, closes files, saves, tells."""
         over = [key for key, standing in self.standings.items() if standing.until <= now]
-        self._apply([(key, None) for key in over])
+        self._apply([(key, None) for key in over], now)
         if self._rooms.capture is not None:
             try:
                 self._rooms.capture.tick(now)
@@ -237,14 +239,19 @@ class Observation:
             found |= {f"capture_{name}": float(value) for name, value in asdict(rooms.capture.figures).items()}
         return found
 
-    def _apply(self, changes: Sequence[Change]) -> None:
+    def _apply(self, changes: Sequence[Change], now: float, *, by_hand: bool = False) -> None:
+        told = []
         for key, standing in changes:
+            before = self.standings.get(key)
+            if before is not None and before.by_hand and not (by_hand or before.until <= now):
+                continue  # what a person said is not for detectors to change
+            told.append((key, standing))
             if standing is None or standing.level is Level.OK:
                 self.standings.pop(key, None)
             else:
                 self.standings[key] = standing
-        if changes:
-            self._tell(changes)
+        if told:
+            self._tell(told)
 
     def _announce(self, now: float) -> None:
         """Tell people, where there is something that they have not heard."""
@@ -263,7 +270,7 @@ class Observation:
     def _save(self) -> None:
         rooms = self._rooms
         standings = {
-            key: (int(one.level), None if math.isinf(one.until) else one.until, one.why)
+            key: (int(one.level), None if math.isinf(one.until) else one.until, one.why, one.by_hand)
             for key, one in self.standings.items()
         }
         learned = rooms.detectors.export_state() if rooms.detectors is not None else b""
@@ -280,8 +287,8 @@ class Observation:
             if saved.version != 1:
                 raise DocumentError(f"{self._place} has the version {saved.version}, which is not known")
             restored = {
-                key: Standing(Level(level), math.inf if until is None else until, why)
-                for key, (level, until, why) in saved.standings.items()
+                key: Standing(Level(level), math.inf if until is None else until, why, by_hand)
+                for key, (level, until, why, by_hand) in saved.standings.items()
             }
             if self._rooms.detectors is not None and saved.detectors:
                 self._rooms.detectors.restore_state(saved.detectors)

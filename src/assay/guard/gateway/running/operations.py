@@ -51,7 +51,7 @@ class Operations:
 
     def set_level(self, key: str, level: Level, seconds: float | None, why: str) -> Standing:
         """By hand."""
-        standing = Standing(level, math.inf if seconds is None else time.time() + seconds, f"by hand: {why}")
+        standing = Standing(level, math.inf if seconds is None else time.time() + seconds, f"by hand: {why}", True)
         self.keeper.ask(lambda: self.keeper.observation.set(key, standing))
         return standing
 

@@ -87,6 +87,7 @@ class Remote:
                 context.drawn,
                 route.index,
                 headers.get(b"x-amzn-sagemaker-target-variant", b"").decode("latin-1")[:100],
+                context.request_id,
             )
         )
 

@@ -67,14 +67,15 @@ class Made:
 
     def levels(self) -> dict[str, float]:
         """How things stand."""
-        refused = self.callers.figures().refused
+        total = self.figures.total
+        total("log_lines_lost", self.log.lost)
+        total("samples_dropped", self.observer.dropped)
+        total("samples_shortened", self.observer.shortened)
+        for why, count in self.callers.figures().refused.items():
+            total(f"credentials_refused_{why.replace('-', '_')}", count)
         return {
             "log_lines_waiting": float(self.log.waiting),
-            "log_lines_lost": float(self.log.lost),
-            "samples_dropped": float(self.observer.dropped),
-            "samples_shortened": float(self.observer.shortened),
-            **{f"rule_matches_{name}": float(count) for name, count in self.rules.figures().items()},
-            **{f"credentials_refused_{why}": float(count) for why, count in refused.items()},
+            **{f"rule_matches_{name.replace('-', '_')}": float(count) for name, count in self.rules.figures().items()},
         }
 
 
@@ -90,7 +91,7 @@ def require_extra() -> None:
 def check(settings: Settings) -> None:
     """Raise `AssayError` for whatever would only fail later: rules, schemas, keys, detectors, capture."""
     from assay.alerts import settings as alerts
-    from assay.guard.gateway import detect
+    from assay.guard.gateway import capture, detect, logs
     from assay.guard.gateway.admin import places
     from assay.guard.gateway.callers import directory
     from assay.guard.gateway.limits.local import Local
@@ -104,6 +105,8 @@ def check(settings: Settings) -> None:
     directory.build(settings)
     routes.build(settings, bytes(32))
     detect.build(settings)
+    logs.check(settings)
+    capture.check(settings)
     alerts.parse(settings.alerts, settings.path("gateway.yaml"))
     if settings.admin is not None:
         places.parse(places.configured(settings)[0])

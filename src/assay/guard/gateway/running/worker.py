@@ -30,7 +30,7 @@ PATIENCE = 600.0
 """Seconds that a worker waits for the model's first proof before it begins to refuse; callers wait in the queue."""
 
 TURN = 0.1
-"""Seconds between two times that samples are sent and lines written."""
+"""Seconds between two times that samples are sent."""
 
 _OUT_OF_REACH = Decision(False, 503, "limits", "limits cannot be counted at the moment", retry_after=5)
 
@@ -49,6 +49,7 @@ class Worker:
         self._known = self._proof.refusal
         """Why the model is not served, apart from limits that are out of reach."""
         self._made = rooms.make(settings, self._state, counters, self._standings, self._proof)
+        self._made.log.start()
         self._gate = Gate(self._made.core)
         self._stop = asyncio.Event()
         self._looked = asyncio.Event()
@@ -79,7 +80,6 @@ class Worker:
             while not self._stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), TURN)
-                self._made.log.flush()
                 self._send_samples()
                 beat += 1
                 if beat % 10 == 0:
@@ -103,7 +103,7 @@ class Worker:
         levels = self._made.levels()
         for face in self._faces:
             levels.update(face.figures())
-        levels["samples_unsent"] = float(self._dropped)
+        self._made.figures.total("samples_unsent", float(self._dropped))
         if self._writer is not None:
             channel.send(self._writer, channel.encode(channel.Figures(self._index, self._made.figures.take(), levels)))
 
@@ -154,6 +154,8 @@ class Worker:
             return
         if settings.model is None:
             self._known = self._proof.refusal = None
+        if made.log is not self._made.log:
+            made.log.start()
         self._made, self._settings = made, settings
         self._gate.core = made.core
         for face in self._faces:

@@ -46,7 +46,7 @@ _SCHEMES = {b"http": False, b"https": True}
 class Question:
     """What an edge asks, read and checked. It asks the same again and again, so that the time is no part of it."""
 
-    __slots__ = ("_certificate", "_headers", "_method", "_peer", "_protocol", "_target", "_tls", "plain")
+    __slots__ = ("_certificate", "_headers", "_method", "_peer", "_protocol", "_target", "_tls", "length", "plain")
 
     def __init__(self, headers: dict[bytes, bytes]) -> None:
         """Uses ``headers`` up. Raises `ValueError` where the edge said too little, or what cannot be."""
@@ -63,10 +63,13 @@ class Question:
         self._protocol, self._tls = protocol, tls
         self._certificate = certificate(shown) if shown else None
         take(b"content-length", None)  # of the edge's own request
+        self.length = 0
+        """Of the body, as declared."""
         if length:
             if not length.isdigit() or len(length) > 19:
                 raise ValueError
             headers[b"content-length"] = length
+            self.length = int(length)
         self._headers = headers
 
     def context(self, at: float) -> Context:

@@ -34,6 +34,7 @@ _LONG = 2048
 """Bytes of the longest one that is."""
 
 _UNSEEN = Decision(False, 503, "edge", "this is only served through the gateway itself")
+_LARGE = Decision(False, 413, "size", "the body is too large")
 _FAILED = Decision(False, 503, "error", "the request could not be judged")
 
 
@@ -44,9 +45,7 @@ class Service:
         self.gate = gate
         self.secret = secret
         self.connections: set[Connection] = set()
-        self.most = settings.connections
-        self.largest = settings.sizes.line + settings.sizes.headers + (32 << 10)  # a certificate besides
-        self.head = float(settings.timeouts.head)
+        self.reload(settings)
         self.asked = self.refused = self.misunderstood = self.failed = 0
         self.draining = False
         self.clock = 0.0
@@ -91,7 +90,9 @@ class Service:
     def reload(self, settings: Settings) -> None:
         """Other bounds, for new questions."""
         self.most, self.head = settings.connections, float(settings.timeouts.head)
-        self.largest = settings.sizes.line + settings.sizes.headers + (32 << 10)
+        self.largest = settings.sizes.line + settings.sizes.headers + (32 << 10)  # a certificate besides
+        self.small = min((one.sizes or settings.sizes).body for one in settings.routes)
+        """Bytes of a body that every route takes."""
 
     def figures(self) -> Mapping[str, float]:
         """For metrics: open connections, and questions by what became of them."""
@@ -259,7 +260,7 @@ class Connection(asyncio.Protocol):
         service.asked += 1
         context = question.context(time())
         core = service.gate.core
-        decision = _decide(core, context, service)
+        decision = _decide(core, context, question.length, service)
         if decision.allowed:
             answer = answering.allowed(context)
         else:
@@ -288,8 +289,10 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
 
-def _decide(core: Core, context: Context, service: Service) -> Decision:
-    """The core's decision; what it cannot decide without a body, or fails at, is refused."""
+def _decide(core: Core, context: Context, length: int, service: Service) -> Decision:
+    """The core's decision; what it cannot decide without a body, or fails at, is refused. So are bodies that are too
+    large: not every edge can hold that limit itself.
+    """
     try:
         decision = core.decide(context)
     except Exception:
@@ -298,4 +301,8 @@ def _decide(core: Core, context: Context, service: Service) -> Decision:
         return core.refuse(context, _FAILED)
     if decision.allowed and context.needs & _WHOLE:
         return core.refuse(context, _UNSEEN)
+    if length > service.small and decision.allowed and context.route is not None:
+        sizes = core.settings.routes[context.route.index].sizes or core.settings.sizes
+        if length > sizes.body:
+            return core.refuse(context, _LARGE)
     return decision

@@ -218,10 +218,6 @@ class RouteSettings(Section, frozen=True):
     websocket: bool = False
     """Whether a connection may be upgraded."""
     capture: bool = True
-    count: bool = True
-    """Read each request's body before it is passed on, count its rows or tokens and refuse what has not its protocol's
-    form. False lets uploads stream through, unless a limit, a schema or a hardening needs them whole.
-    """
 
 
 class Rule(Section, frozen=True):

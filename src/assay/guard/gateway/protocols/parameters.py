@@ -1,0 +1,67 @@
+"""The Open Inference Protocol's parameters, and its extension for binary data: what is passed on, where JSON ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import UnsetType
+
+from assay.guard.gateway.protocols.interface import Asked
+from assay.guard.gateway.protocols.reading import Refused
+from assay.guard.gateway.protocols.tensors import Parameters
+
+HEADER = b"inference-header-content-length"
+ALLOWED = {
+    "content_type": str, "binary_data": bool, "binary_data_size": int, "binary_data_output": bool,
+    "classification": int, "sequence_id": (int, str), "sequence_start": bool, "sequence_end": bool,
+    "priority": int, "timeout": int,
+}  # fmt: skip
+"""Parameters that are passed on. Shared memory and whatever else could bring other data than the body's is refused."""
+CODECS = frozenset({"np", "pd", "str", "base64", "datetime"})
+"""MLServer's content types of which one element is one value; ``pd_json`` and ``pickle`` are not."""
+
+
+def json_length(asked: Asked) -> int | None:
+    """Bytes of the JSON part; None: all. Out of band, where headers are gone, it is found by reading."""
+    given = asked.headers.get(HEADER)
+    if given is None:
+        if asked.headers or b'"binary_data_size"' not in asked.body[:65536]:
+            return None
+        return _end(asked.body)
+    if not given.isdigit() or len(given) > 10 or not 0 < int(given) <= len(asked.body):
+        raise Refused(400, "the length of the JSON part cannot be")
+    return int(given)
+
+
+def _end(body: bytes) -> int:
+    """Where the JSON object at the start of ``body`` ends: quotes and braces are all that has to be followed."""
+    depth, quoted, escaped = 0, False, False
+    for place, byte in enumerate(body):
+        if quoted:
+            if escaped:
+                escaped = False
+            elif byte == 0x5C:
+                escaped = True
+            elif byte == 0x22:
+                quoted = False
+        elif byte == 0x22:
+            quoted = True
+        elif byte == 0x7B:
+            depth += 1
+        elif byte == 0x7D:
+            depth -= 1
+            if depth == 0:
+                return place + 1
+    raise Refused(400, "the body is no JSON document")
+
+
+def require_allowed(parameters: Parameters | UnsetType) -> None:
+    """Raise `Refused` for a parameter that is not passed on."""
+    if not isinstance(parameters, dict):
+        return
+    for name, value in parameters.items():
+        kinds: Any = ALLOWED.get(name)
+        if kinds is None or not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+            raise Refused(422, "a parameter is not one of those that are passed on")
+        if name == "content_type" and value not in CODECS:
+            raise Refused(422, "a content type of an input is not one of those that are read")
