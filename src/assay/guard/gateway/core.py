@@ -44,8 +44,11 @@ _BY_DEFAULT = Decision(False, 403, "rule:default", "no rule allows this request"
 
 
 _May: TypeAlias = "dict[int, tuple[Caller, bool]]"
-_Target: TypeAlias = "tuple[str, bytes, Route | Decision, _May]"
-"""What is remembered of a method and target: path, query, route, and who may go there."""
+_Target: TypeAlias = "tuple[str, bytes, Route | Decision, _May, int, int, str]"
+"""What is remembered of a method and target: path, query, route, who may go there, what kind of route it is (`_HEALTH`,
+`_ASKS` or neither), what is needed of its bodies, and its hardening.
+"""
+_HEALTH, _ASKS = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,6 @@ class Core:
         self._standings = rooms.standings
         self._targets: dict[tuple[str, bytes], _Target] = {}
         self._ids = _ids()
-        self._asked = [(needs(settings, i), route.harden or "") for i, route in enumerate(settings.routes)]
         self._default = ALLOW if settings.default == "allow" else _BY_DEFAULT
         self._reactions = settings.detect.reactions
         self._enforced = settings.detect.mode == "enforce"
@@ -95,24 +97,34 @@ class Core:
         given = context.headers.get(b"x-request-id")
         context.request_id = identity if given is None else _uuid(given) or identity
         context.model_version = self.proof.version
-        key = (context.method, context.target)
-        known = self._targets.get(key)
-        if known is None:
-            known = self._look_up(key)
-        context.path, context.query, route, may = known
+        target = (context.method, context.target)
+        context.path, context.query, route, may, kind, wanted, harden = self._targets.get(target) or self._look_up(
+            target
+        )
         self._address(context)
         caller = self._identify(context)
         if type(caller) is Caller:
             context.caller = caller
-        if type(route) is Route:
-            context.route = route  # rules ask for protocol, verb and model
-        decision = self._rules(context) or self._default
+        if kind >= 0:
+            context.route = route  # type: ignore[assignment]  # rules ask for protocol, verb and model
+        decision = self._rules(context)
+        if decision is None:
+            decision = self._default
         if decision.allowed:
-            decision = self._decide(context, route, caller, may)
+            decision = self._decide(context, route, caller, may, kind, wanted, harden)
         context.decision = decision
         return decision
 
-    def _decide(self, context: Context, route: Route | Decision, caller: Caller | Decision, may: _May) -> Decision:
+    def _decide(
+        self,
+        context: Context,
+        route: Route | Decision,
+        caller: Caller | Decision,
+        may: _May,
+        kind: int,
+        wanted: int,
+        harden: str,
+    ) -> Decision:
         """For a request that no rule stopped."""
         if type(caller) is Decision:
             return caller  # before the route: a stranger learns no path from us
@@ -125,15 +137,14 @@ class Core:
             known = _permit(may, caller, route)
         if not known[1]:
             return _FORBIDDEN
-        if route.verb is not Verb.HEALTH:
+        if kind != _HEALTH:
             if self.proof.refusal is not None:
                 return self.proof.refusal
-            if len(self._standings) and (refused := self._stand(context, caller)):
+            if self._standings and (refused := self._stand(context, caller)):
                 return refused
         if (refused := self._enter(context)) is not None:
             return refused
-        if route.verb in _ASKING:
-            wanted, harden = self._asked[route.index]
+        if kind == _ASKS:
             if harden and not context.harden:
                 context.harden = harden
             if context.harden:
@@ -202,9 +213,15 @@ class Core:
         found = split(key[1])
         known: _Target
         if isinstance(found, Decision):
-            known = "", b"", found, {}
+            known = "", b"", found, {}, -1, 0, ""
         else:
-            known = found[0], found[1], self._rooms.routes.route(key[0], found[0]), {}
+            route = self._rooms.routes.route(key[0], found[0])
+            if isinstance(route, Decision):
+                known = *found, route, {}, -1, 0, ""
+            else:
+                kind = _HEALTH if route.verb is Verb.HEALTH else _ASKS if route.verb in _ASKING else 0
+                harden = self.settings.routes[route.index].harden or ""
+                known = *found, route, {}, kind, needs(self.settings, route.index), harden
         if len(key[1]) <= 512:  # longer ones would make what is remembered large
             if len(self._targets) >= REMEMBERED:
                 self._targets.clear()
@@ -266,7 +283,11 @@ def needs(settings: Settings, index: int) -> int:
 def _ids() -> Iterator[str]:
     """Our own request ids: unique over processes and restarts, made without asking the kernel each time."""
     prefix = os.urandom(10).hex()
-    return (f"{prefix}{number:012x}" for number in count(int.from_bytes(os.urandom(4))))
+    endings = [f"{number:03x}" for number in range(4096)]
+    for number in count(int.from_bytes(os.urandom(4))):
+        begin = f"{prefix}{number:09x}"
+        for ending in endings:
+            yield begin + ending
 
 
 def _uuid(value: bytes) -> str:

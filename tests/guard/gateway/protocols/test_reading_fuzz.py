@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from assay.guard.gateway.interface import Decision, Measure
 from assay.guard.gateway.parts import Unhardened
-from guard.gateway.protocols.asking import ALL, KEY, PATHS, context, measure, sample, serving
+from guard.gateway.protocols.asking import ALL, PATHS, context, measure, sample, serving
 
 KINDS = (b"application/json", b"text/csv", b"application/jsonlines", b"application/octet-stream", b"")
 quick = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -175,7 +175,3 @@ def test_those_who_look_get_a_table_or_nothing(path, kind, question, answer):
     asked = context(ALL, path)
     ALL.settle(asked, kind, answer)
     assert asked.usage is not None and asked.usage.rows >= 0
-
-
-def test_the_key_is_long_enough():
-    assert 16 <= len(KEY) <= 64

@@ -12,7 +12,7 @@ from assay.errors import DocumentError
 from assay.guard.gateway.interface import Decision, Measure
 from assay.guard.gateway.schemas.model import Column, Schema, Vector, dumps, loads
 from assay.guard.gateway.schemas.validate import Invalid, Validator
-from guard.gateway.protocols.asking import PATHS, context, measure, refused, rows, sample, serving
+from guard.gateway.protocols.asking import context, measure, refused, rows, sample, serving
 
 PEOPLE = Schema(
     columns=(
@@ -251,7 +251,3 @@ def test_documents_are_read_back_as_written():
 def test_documents_that_make_no_sense_are_told(text):
     with pytest.raises(DocumentError, match="s.yaml"):
         loads(text.encode(), "s.yaml")
-
-
-def test_every_protocol_is_covered_here():
-    assert {"open-inference", "kserve-v1", "sagemaker", "json"} <= PATHS.keys()

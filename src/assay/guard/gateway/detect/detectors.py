@@ -41,6 +41,8 @@ RECENT = 200
 """Callers, the latest, who are asked."""
 ODD = 0.4
 """Share of a caller's latest queries that are unusual, above which it has moved. Honest callers have a twentieth."""
+FRESH = 0.3
+"""Weight of the latest query in that share: two unusual ones are enough to have moved."""
 POOLED = 2.0
 """How much more evidence a pool needs than a caller: one attacker is flagged alone, before its neighbours are."""
 DRIFT_LASTS = 86400.0
@@ -283,7 +285,7 @@ class Detectors:
             mixed = self._mixed is not None
             for i in range(count):
                 eye.one(rows[i], labels[i], distances[i])
-                entry.odd += 0.1 * (eye.odd - entry.odd)
+                entry.odd += FRESH * (eye.odd - entry.odd)
                 self._turn += 1
                 alarms = eye.show(state, sample.id)
                 if alarms is not None:
@@ -304,7 +306,7 @@ class Detectors:
             np.asarray(margins(answers, count), dtype=np.float64),
         )
         odd, tails = eye.oddities(looks)
-        entry.odd += (1.0 - 0.9**count) * (float(odd.mean()) - entry.odd)
+        entry.odd += (1.0 - (1.0 - FRESH) ** count) * (float(odd.mean()) - entry.odd)
         found = eye.show_many(state, looks, sample.id)
         if found is not None:
             self._alarms(key, entry, found, sample, changes)
@@ -440,7 +442,7 @@ class Detectors:
         """Those who were flagged in the last hour, before it was known that all move, are treated as usual again."""
         for key, kept in list(self._flags.kept.items()):
             flag = kept.flag
-            if flag.calm or flag.why not in MOVING or flag.times > 1 or not 0.0 <= at - flag.since < 3600.0:
+            if flag.calm or flag.why not in MOVING or not 0.0 <= at - flag.since < 3600.0:
                 continue
             entry = self._memory.entries.get(key)
             if entry is not None and entry.seen >= ESTABLISHED:

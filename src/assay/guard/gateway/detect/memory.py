@@ -38,7 +38,7 @@ class Entry:
         self.flips = 0.0
         """Scores of `budgets.NEAR` and `budgets.FLIPS`."""
         self.odd = 0.0
-        """Share of its latest queries that are unusual: an exponential average over about ten."""
+        """Share of its latest queries that are unusual: an exponential average over about three."""
         self.seen = 0
         """Queries that were looked at."""
         self.group = 0
