@@ -73,9 +73,10 @@ def callers(parsed: argparse.Namespace) -> int:
         printing.as_json({"callers": found, "standings": standings})
         return 0
     for one in found:
+        of = f" ({one['owner']})" if one["owner"] else ""
         scores = ", ".join(f"{name} {value:.2f}" for name, value in one["scores"].items() if value is not None)
         printing.line(
-            f"{one['level']:8} {one['id']}  {one['requests']:,} requests ({one['refused']:,} refused), "
+            f"{one['level']:8} {one['id']}{of}  {one['requests']:,} requests ({one['refused']:,} refused), "
             f"{one['rows']:,} rows, {one['tokens']:,} tokens{'  ' + scores if scores else ''}"
         )
     for one in standings:

@@ -19,6 +19,7 @@ from assay.guard.gateway.interface import (
     ALLOW,
     ANSWER,
     BODY,
+    KEEP_ANSWER,
     METER,
     Caller,
     Context,
@@ -101,17 +102,17 @@ class Core:
         context.path, context.query, route, may, kind, wanted, harden = self._targets.get(target) or self._look_up(
             target
         )
-        self._address(context)
-        caller = self._identify(context)
-        if type(caller) is Caller:
-            context.caller = caller
+        decision = self._address(context)
         if kind >= 0:
             context.route = route  # type: ignore[assignment]  # rules ask for protocol, verb and model
-        decision = self._rules(context)
-        if decision is None:
-            decision = self._default
-        if decision.allowed:
-            decision = self._decide(context, route, caller, may, kind, wanted, harden)
+        if decision is None or decision.allowed:
+            caller = self._identify(context)
+            if type(caller) is Caller:
+                context.caller = caller
+            if decision is None:
+                decision = self._rules(context) or self._default
+            if decision.allowed:
+                decision = self._decide(context, route, caller, may, kind, wanted, harden)
         context.decision = decision
         return decision
 
@@ -173,6 +174,8 @@ class Core:
                 return _FORBIDDEN
         if measured.stream:
             context.needs |= METER
+        elif usage.tokens_in:
+            context.needs |= KEEP_ANSWER  # it says what is settled
         price = self.settings.routes[route.index].price
         usage.cost = (
             price.request

@@ -62,11 +62,13 @@ class Callers(Protocol):
 class Rules(Protocol):
     """`rules`: what is blocked, counted, challenged."""
 
-    def address(self, context: Context) -> None:
-        """Set `Context.address` and `Context.forwarded` from headers that trusted proxies wrote."""
+    def address(self, context: Context) -> Decision | None:
+        """Set `Context.address` and `Context.forwarded` from headers that trusted proxies wrote, and ask the rules that
+        come first and look at nothing else.
+        """
 
     def decide(self, context: Context) -> Decision | None:
-        """The first rule that ends it; None: none does. Sets `Context.counted`."""
+        """The first of the other rules that ends it; None: none does. Sets `Context.counted`."""
 
 
 class Plans(Protocol):

@@ -15,7 +15,7 @@ from assay.guard.gateway.simulate import traffic
 from assay.guard.gateway.simulate.traffic import World
 from guard.gateway.detect.detect_making import sample
 
-QUERIES = 500
+QUERIES = 400
 FLOORS = {
     "digits": {
         "random": 20,
@@ -36,18 +36,18 @@ FLOORS = {
         "jacobian": 300,
     },
 }
-"""Queries until an attack is flagged, at most: the median of three, with callers who ask half as much."""
+"""Queries until an attack is flagged, at most: the median of three."""
 
 
 @pytest.fixture(scope="module", params=sorted(FLOORS))
 def judged(request: pytest.FixtureRequest) -> tuple[str, World, Calibration]:
     world, rows = gateway_worlds.WORLDS[request.param]()
-    return request.param, world, calibrate(Table(rows), streams(world, 4001, 240))
+    return request.param, world, calibrate(Table(rows), streams(world, 4001, 300, 800))
 
 
-def streams(world: World, seed: int, callers: int) -> list[Stream]:
-    drawn = list(traffic.honest(world, np.random.default_rng(seed), callers, QUERIES))
-    answers = world.predict(np.concatenate([rows for _, rows in drawn])).reshape(callers, QUERIES, -1)
+def streams(world: World, seed: int, callers: int, queries: int = QUERIES) -> list[Stream]:
+    drawn = list(traffic.honest(world, np.random.default_rng(seed), callers, queries))
+    answers = world.predict(np.concatenate([rows for _, rows in drawn])).reshape(callers, queries, -1)
     return [
         Stream(f"{kind}-{i}", Table(rows), Answers(part.argmax(axis=1), part))
         for i, ((kind, rows), part) in enumerate(zip(drawn, answers, strict=True))

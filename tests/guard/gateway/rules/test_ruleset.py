@@ -33,8 +33,7 @@ def asked(peer: str = "192.0.2.1", at: float = T0, headers: dict[bytes, bytes] |
 
 
 def ask(rules: Ruleset, context: Context) -> Decision | None:
-    rules.address(context)
-    return rules.decide(context)
+    return rules.address(context) or rules.decide(context)
 
 
 def matches(statement: dict[str, Any], context: Context, **more: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 from typing import Any
 
@@ -34,6 +35,11 @@ def call(listen: str, token_file: str, method: str, path: str, body: Any = None)
     """The answer's document (text for metrics). Raises `UndecidedError` when nobody answers, `UsageError` when the
     gateway refuses, with the gateway's own sentence.
     """
+    if not os.path.lexists(token_file):
+        raise UndecidedError(
+            f"there is no token {token_file}",
+            hint="the gateway writes it when it starts with an admin section in its file: is it running?",
+        )
     headers = {"authorization": f"Bearer {places.token(token_file)}", "connection": "close"}
     data = None
     if body is not None:

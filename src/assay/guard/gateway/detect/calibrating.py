@@ -33,6 +33,10 @@ LEAST = 6.0
 """Lowest threshold, in nats: what honest callers never raised still needs some evidence."""
 TRUSTED = 0.9
 """Share of observed callers who must be honest: the others' influence is bounded by what these say."""
+COMMON = 1.0
+"""Slack, in nats a query, beyond which a signal is left out: honest callers live where it looks. ``near`` is, wherever
+somebody polls.
+"""
 STEADY = 100.0
 """Queries that a caller's average must rest on to count in full: an average of few is no habit."""
 USUAL_BOUND = 1e12
@@ -118,13 +122,14 @@ def calibrate(
         seen = [one for i, one in enumerate(seen) if i not in out]
     judged = gains[third:]
     lengths = [len(one.values) for one in seen]
-    factors, expected = _factors(judged, false_alarms)
     slack, peaks = _limits(judged)
+    used = slack.reshape(len(SIGNALS), BETS).max(axis=1) <= COMMON
+    factors, expected = _factors(judged, false_alarms, used)
     signals = []
     for index, table in enumerate(tables):
-        if table is None:
-            continue
         at = slice(BETS * index, BETS * (index + 1))
+        if table is None or not used[index]:
+            continue
         limit = np.maximum(factors[index] * peaks[at], LEAST)
         knots, logs = table
         signals.append(
@@ -222,7 +227,7 @@ def _peaks(gains: Gains, slack: np.ndarray) -> np.ndarray:
     return np.array([cusum.walk((gain - slack) * weight, zero).max(axis=0) for gain, weight in gains])
 
 
-def _factors(gains: Gains, allowed: float) -> tuple[np.ndarray, float]:
+def _factors(gains: Gains, allowed: float, used: np.ndarray) -> tuple[np.ndarray, float]:
     """Factors of the signals that keep false alarms low enough, and the expected share of these, by five-fold
     validation. The signal that is wrong most often is raised first, so that a fickle one does not dull the others.
     """
@@ -232,15 +237,16 @@ def _factors(gains: Gains, allowed: float) -> tuple[np.ndarray, float]:
         slack, peaks = _limits([g for g, f in zip(gains, folds, strict=True) if f != fold])
         held = [g for g, f in zip(gains, folds, strict=True) if f == fold]
         worst = _peaks(held, slack) / np.maximum(peaks, LEAST / FACTORS[0])
-        ratios[folds == fold] = worst.reshape(len(held), len(SIGNALS), BETS).max(axis=2)
+        ratios[folds == fold] = worst.reshape(len(held), len(SIGNALS), BETS).max(axis=2) * used
     places = np.zeros(len(SIGNALS), dtype=int)
     while True:
         factors = np.array(FACTORS)[places]
         over = ratios > factors
         flagged = int(over.any(axis=1).sum())
-        if flagged <= allowed * len(gains) or not (places < len(FACTORS) - 1)[over.any(axis=0)].any():
-            # One more than there were, of one more than there are: none in ten callers is not none in a million.
-            return factors, (flagged + 1.0) / (len(gains) + 1.0)
+        # One more than there were, of one more than there are: none in ten callers is not none in a million.
+        expected = (flagged + 1.0) / (len(gains) + 1.0)
+        if not flagged or expected <= allowed or not (places < len(FACTORS) - 1)[over.any(axis=0)].any():
+            return factors, expected
         places[np.where(places < len(FACTORS) - 1, over.sum(axis=0), -1).argmax()] += 1
 
 

@@ -189,6 +189,16 @@ class Plans:
         if (held.amounts or held.rates) and context.usage is not None:
             self._settle(context, held, context.usage)
 
+    def forget(self, caller: str, now: float) -> None:
+        """Let a caller begin anew, in every plan: somebody has decided so."""
+        name, counters = self._name(caller), self._counters
+        for plan in self._plans.values():
+            buckets = [bucket for _, bucket in plan.rates] + ([plan.rate] if plan.rate is not None else [])
+            for bucket in buckets:
+                counters.rate(bucket.key + name, now, bucket.interval, bucket.burst, -bucket.burst)
+            for quota in [*plan.requests, *(quota for _, quotas in plan.amounts for quota in quotas)]:
+                counters.spend(quota.key + name, period_of(now, quota.unit), float("-inf"), float("inf"))
+
     def _settle(self, context: Context, held: Held, usage: Usage) -> None:
         used = self._amounts(context, usage)
         if context.status >= 500:

@@ -5,6 +5,7 @@ file on a request's way; `Ruleset.refresh` does, when somebody who may wait call
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import takewhile
 
 from assay.errors import DocumentError
 from assay.guard.gateway.interface import Context, Counters, Decision
@@ -38,7 +39,9 @@ class Compiled:
 class Ruleset:
     """`parts.Rules`."""
 
-    def __init__(self, rules: list[Compiled], trusted: Trusted, around: Surroundings) -> None:
+    def __init__(self, first: list[Compiled], rules: list[Compiled], trusted: Trusted, around: Surroundings) -> None:
+        """``first``: those that are asked before ``rules``, and look at nothing but the address."""
+        self._first = tuple(first)
         self._rules = tuple(rules)
         self._trusted = trusted
         self._header = trusted.header if trusted else b""
@@ -46,8 +49,10 @@ class Ruleset:
         self._peers: dict[str, str] = {}
         self._clients: dict[tuple[str, bytes], str | None] = {}
 
-    def address(self, context: Context) -> None:
-        """Set `Context.address`: of the peer, in its one form, or what a trusted proxy says."""
+    def address(self, context: Context) -> Decision | None:
+        """Set `Context.address`: of the peer, in its one form, or what a trusted proxy says. Then ask the rules that
+        need no more than that: whom they block costs us no look at credentials.
+        """
         peer = self._peers.get(context.peer)
         if peer is None:
             if len(self._peers) >= REMEMBERED:
@@ -59,6 +64,7 @@ class Ruleset:
             if client is not None:
                 context.address = client
                 context.forwarded = True
+        return _ask(self._first, context)
 
     def _client(self, peer: str, value: bytes) -> str | None:
         if len(value) > _SHORT:
@@ -72,15 +78,10 @@ class Ruleset:
         return client
 
     def decide(self, context: Context) -> Decision | None:
-        """The first rule that ends it. Rules that only count, and match before it, are in `Context.counted`."""
-        for rule in self._rules:
-            test = rule.test
-            if test is None or test(context):
-                rule.matches += 1
-                if rule.decision is not None:
-                    return rule.decision
-                context.counted += (rule.name,)
-        return None
+        """The first of the other rules that ends it. Those that only count, and match before, are in
+        `Context.counted`.
+        """
+        return _ask(self._rules, context)
 
     def refresh(self) -> list[str]:
         """Read files that have changed; call it every few seconds from where it may block. Returns what is new."""
@@ -92,7 +93,18 @@ class Ruleset:
 
     def figures(self) -> Mapping[str, int]:
         """How often each rule has matched, by id."""
-        return {rule.name: rule.matches for rule in self._rules}
+        return {rule.name: rule.matches for rule in (*self._first, *self._rules)}
+
+
+def _ask(rules: tuple[Compiled, ...], context: Context) -> Decision | None:
+    for rule in rules:
+        test = rule.test
+        if test is None or test(context):
+            rule.matches += 1
+            if rule.decision is not None:
+                return rule.decision
+            context.counted += (rule.name,)
+    return None
 
 
 def compile(settings: Settings, counters: Counters) -> Ruleset:
@@ -101,8 +113,14 @@ def compile(settings: Settings, counters: Counters) -> Ruleset:
         name: address_set(name, given, settings.path("")) for name, given in settings.addresses.items()
     }
     around = Surroundings(sets, None if settings.countries is None else Database(settings.path(settings.countries)))
-    rules = [_rule(rule, counters, around) for rule in sorted(settings.rules, key=lambda rule: rule.priority)]
-    return Ruleset(rules, Trusted(settings.trusted_proxies, settings.trusted_header), around)
+    ordered = sorted(settings.rules, key=lambda rule: rule.priority)
+    rules = [_rule(rule, counters, around) for rule in ordered]
+    first = len(list(takewhile(_by_address, ordered)))
+    return Ruleset(rules[:first], rules[first:], Trusted(settings.trusted_proxies, settings.trusted_header), around)
+
+
+def _by_address(rule: Rule) -> bool:
+    return rule.match.keys() == {"address-in"} and rule.rate is None and rule.action != "challenge"
 
 
 def _rule(rule: Rule, counters: Counters, around: Surroundings) -> Compiled:

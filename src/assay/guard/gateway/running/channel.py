@@ -55,13 +55,7 @@ class Proved(msgspec.Struct, tag="proved", array_like=True):
     """False: it is still being looked at for the first time."""
 
 
-class Gone(msgspec.Struct, tag="gone", array_like=True):
-    """From the keeper: whether counters of several machines are out of reach, and nothing is to be served."""
-
-    refusing: bool
-
-
-Message = Samples | Figures | Standings | Proved | Gone
+Message = Samples | Figures | Standings | Proved
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Message)

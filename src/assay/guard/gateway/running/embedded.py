@@ -1,17 +1,17 @@
 """The gateway inside of a Python service: the same rooms, with a thread in the keeper's place.
 
-Each process of the service has one. What is learned and counted stays in its process, so limits over several processes
-want `redis`, or the embedded proxy in front.
+Each process of the service has one. Those that share a state folder share their limits, exactly; what is learned about
+callers stays in the process that learned it, so several processes are better served by the proxy in front.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
 
 from assay.guard.gateway.core import Gate, Proof
-from assay.guard.gateway.interface import Decision
 from assay.guard.gateway.running import rooms
 from assay.guard.gateway.running.keeper import warn
 from assay.guard.gateway.running.proving import PENDING, Prover, Watcher
@@ -21,8 +21,6 @@ from assay.guard.gateway.settings import Settings
 TURN = 0.1
 """Seconds between two looks at what has ended."""
 
-_OUT_OF_REACH = Decision(False, 503, "limits", "limits cannot be counted at the moment", retry_after=5)
-
 
 class Embedded:
     """A gateway's core with everything around it. Raises `AssayError` where the settings do not fit together."""
@@ -31,9 +29,9 @@ class Embedded:
         self.settings = settings
         self._state = state = State(settings).prepare()
         self._counters = rooms.counters(settings, state)
-        self.observation = rooms.observation(settings, state, lambda _changes: None, warn)
+        place, self._held = state.own_standings()
+        self.observation = rooms.observation(settings, state, lambda _changes: None, warn, place)
         self._proof = Proof(PENDING.refusal) if settings.model is not None else Proof()
-        self._known = self._proof.refusal
         self._made = rooms.make(settings, state, self._counters, self.observation.standings, self._proof)
         self._made.log.start()
         self.gate = Gate(self._made.core)
@@ -57,12 +55,13 @@ class Embedded:
         if self._watcher is not None:
             self._watcher.stop()
         if self._sync is not None:
-            self._sync.close()
+            self._sync.stop()
         self._made.log.close()
         self._counters.close()
+        os.close(self._held)
 
     def _know(self, proof: Proof) -> None:
-        self._known = self._proof.refusal = proof.refusal
+        self._proof.refusal = proof.refusal
         self._proof.version = proof.version
 
     def _run(self) -> None:
@@ -75,8 +74,7 @@ class Embedded:
                 last = now
                 self._made.refresh()
                 self.observation.tick(now)
-                if self._sync is not None:
-                    self._proof.refusal = _OUT_OF_REACH if self._sync.refusing else self._known
+                self._counters.sync()
             if over:
                 self.observation.close()
                 return

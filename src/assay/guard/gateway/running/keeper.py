@@ -58,7 +58,6 @@ class Keeper:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watcher: Watcher | None = None
         self._stop = asyncio.Event()
-        self._refusing = False
         self.observation = rooms.observation(self.settings, self.state, self._broadcast_standings, warn)
 
     async def run(self) -> None:
@@ -86,9 +85,6 @@ class Keeper:
                     await asyncio.wait_for(self._stop.wait(), 1.0)
                 self.observation.tick(time.time())
                 operations.expire(self.state.denied, time.time())
-                if sync is not None and sync.refusing != self._refusing:
-                    self._refusing = sync.refusing
-                    self._broadcast(channel.encode(channel.Gone(self._refusing)))
                 if export is not None:
                     export(time.time())
                 self.counters.sync()
@@ -102,7 +98,7 @@ class Keeper:
             if admin is not None:
                 admin.stop()
             if sync is not None:
-                sync.close()
+                sync.stop()
             if self._watcher is not None:
                 self._watcher.stop()
             self.observation.close()
@@ -133,8 +129,6 @@ class Keeper:
             known = self.proof is not PENDING
             channel.send(writer, channel.encode(channel.Proved(self.proof.refusal, self.proof.version, known)))
             channel.send(writer, channel.encode(channel.Standings(list(self.observation.standings.items()))))
-            if self._refusing:
-                channel.send(writer, channel.encode(channel.Gone(True)))
             async for message in channel.messages(reader):
                 if isinstance(message, channel.Samples):
                     for start in range(0, len(message.samples), 256):

@@ -197,6 +197,10 @@ class Observation:
         found.sort(key=lambda one: (one.level == "ok", -one.requests))
         return found[:most]
 
+    def knows(self, key: str) -> bool:
+        """Whether a caller was seen, or has a standing."""
+        return key in self._callers or key in self.standings
+
     def _figures(self, name: str) -> CallerFigures:
         known, standing = self._callers.get(name) or _Caller(), self.standings.get(name)
         level = Level(standing.level).name.lower() if standing is not None else "ok"

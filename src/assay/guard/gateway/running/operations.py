@@ -111,7 +111,13 @@ class Operations:
 
     def reset(self, key: str) -> bool:
         """Forget what a caller has used."""
-        return self.keeper.counters.forget(key)
+        from assay.guard.gateway.limits.plans import Plans
+
+        def forgotten() -> bool:
+            Plans(self.keeper.settings, self.keeper.counters).forget(key, time.time())
+            return self.keeper.observation.knows(key)
+
+        return self.keeper.ask(forgotten)
 
     def reload(self) -> Sequence[str]:
         """Have the supervisor read the file anew; a bad one is said here and changes nothing."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import socket
 
     from assay.guard.gateway.callers.directory import Directory
+    from assay.guard.gateway.limits.redis import Synced
     from assay.guard.gateway.limits.shared import Shared
     from assay.guard.gateway.logs.writer import Nothing, Writer
     from assay.guard.gateway.rules.ruleset import Ruleset
@@ -156,8 +157,9 @@ def observation(
     state: State,
     tell: Callable[[Sequence[Change]], None],
     warn: Callable[[str], None],
+    place: str | None = None,
 ) -> Observation:
-    """Those who capture and learn. Raises `AssayError`."""
+    """Those who capture and learn; ``place`` is the file of standings, if not the gateway's. Raises `AssayError`."""
     from assay.alerts import settings as alerts
     from assay.guard.gateway import detect
     from assay.guard.gateway.capture.writer import open_capture
@@ -169,7 +171,7 @@ def observation(
         open_capture(settings, state.secret("capture"), warn),
         alerts.parse(settings.alerts, settings.path("gateway.yaml")),
     )
-    return Observation(learning, state.standings, scope=f"gateway: {settings.listen[0]}", tell=tell, warn=warn)
+    return Observation(learning, place or state.standings, scope=f"gateway: {settings.listen[0]}", tell=tell, warn=warn)
 
 
 def counters(settings: Settings, state: State) -> Shared:
@@ -179,7 +181,7 @@ def counters(settings: Settings, state: State) -> Shared:
     return Shared(state.counters, synced=settings.redis is not None)
 
 
-def synchronised(settings: Settings, counters: Shared) -> Any:
+def synchronised(settings: Settings, counters: Shared) -> Synced | None:
     """Brings counters of several machines together, in a thread; None where there is one. Raises `AssayError`."""
     if settings.redis is None:
         return None

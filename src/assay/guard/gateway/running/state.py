@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import stat
@@ -10,6 +11,10 @@ import stat
 from assay.errors import UsageError
 from assay.files import read_file, write_atomic
 from assay.guard.gateway.settings import Settings
+
+
+PROCESSES = 256
+"""Of one service, that share a state folder."""
 
 
 class State:
@@ -68,6 +73,21 @@ class State:
     def standings(self) -> str:
         """What detectors came to, over a restart."""
         return os.path.join(self.folder, "standings.json")
+
+    def own_standings(self) -> tuple[str, int]:
+        """A file of standings that no other process of the service uses, the same after a restart where that is free;
+        and the descriptor that holds it until it is closed. Raises `UsageError` where there are too many processes.
+        """
+        for number in range(PROCESSES):
+            held = os.open(
+                os.path.join(self.folder, f"process-{number}.lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
+            )
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return os.path.join(self.folder, f"standings-{number}.json"), held
+            except OSError:
+                os.close(held)
+        raise UsageError(f"more than {PROCESSES} processes use the state folder {self.folder}")
 
     @property
     def denied(self) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from assay.errors import AssayError
 from assay.guard.gateway.core import Gate, Proof
-from assay.guard.gateway.interface import Decision, Standing
+from assay.guard.gateway.interface import Standing
 from assay.guard.gateway.running import channel, rooms
 from assay.guard.gateway.running.keeper import warn
 from assay.guard.gateway.running.proving import PENDING
@@ -32,8 +32,6 @@ PATIENCE = 600.0
 TURN = 0.1
 """Seconds between two times that samples are sent."""
 
-_OUT_OF_REACH = Decision(False, 503, "limits", "limits cannot be counted at the moment", retry_after=5)
-
 
 class Worker:
     """One of several that are alike."""
@@ -46,8 +44,6 @@ class Worker:
         self._state = State(settings)
         self._standings: dict[str, Standing] = {}
         self._proof = Proof(PENDING.refusal) if settings.model is not None else Proof()
-        self._known = self._proof.refusal
-        """Why the model is not served, apart from limits that are out of reach."""
         self._made = rooms.make(settings, self._state, counters, self._standings, self._proof)
         self._made.log.start()
         self._gate = Gate(self._made.core)
@@ -135,12 +131,10 @@ class Worker:
                         else:
                             self._standings[key] = standing
                 elif isinstance(message, channel.Proved):
-                    self._known = self._proof.refusal = message.refusal
+                    self._proof.refusal = message.refusal
                     self._proof.version = message.version
                     if message.known:
                         self._looked.set()
-                elif isinstance(message, channel.Gone):
-                    self._proof.refusal = _OUT_OF_REACH if message.refusing else self._known
             self._writer = None
             writer.close()
             await asyncio.sleep(0.2)
@@ -153,7 +147,7 @@ class Worker:
             warn(f"worker {self._index} goes on with its old configuration: {error}")
             return
         if settings.model is None:
-            self._known = self._proof.refusal = None
+            self._proof.refusal = None
         if made.log is not self._made.log:
             made.log.start()
         self._made, self._settings = made, settings
