@@ -47,7 +47,7 @@ def test_an_operators_day(place: Place) -> None:
     assert "serving, 2 workers\nmodel abab" in place.run("status")[0]
     assert json.loads(place.run("status", "--json")[0])["proof"]["verdict"] == "pass"
     out, _ = place.run("callers")
-    assert "harden   key:a  5 requests (1 refused), 9 rows" in out and "ood 0.50" in out
+    assert "harden   key:a (team)  5 requests (1 refused), 9 rows" in out and "ood 0.50" in out
     assert "block, until a person ends it" in place.run("block", "key:a", "--why", "scraping")[0]
     assert operations.standing["key:a"] == Standing(Level.BLOCK, math.inf, "scraping")
     assert "until 1970" in place.run("block", "key:a", "--why", "x", "--level", "approve", "--for", "1h")[0]

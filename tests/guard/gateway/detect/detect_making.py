@@ -84,7 +84,7 @@ def ask(
 ) -> Iterator[tuple[int, list[tuple[str, Standing]]]]:
     """Ask query by query (or several at once): how many were asked, and the changes so far of each request."""
     world, _ = small()
-    answers = world.predict(np.nan_to_num(rows, posinf=50.0, neginf=-50.0))
+    answers = world.predict(np.clip(np.nan_to_num(rows), -50.0, 50.0))
     for i in range(0, len(rows), batch):
         part = answers[i : i + batch]
         request = sample(caller, at + i * every, id=f"{i:032x}", rows=len(part), **more)

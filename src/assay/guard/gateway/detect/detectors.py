@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 
 import msgspec
 import numpy as np
@@ -20,27 +18,20 @@ from assay.alerts.finding import Finding
 from assay.errors import DocumentError
 from assay.guard.gateway.detect import budgets, near, texts
 from assay.guard.gateway.detect.answers import information, labels_of, margins
-from assay.guard.gateway.detect.calibration import Calibration, signals_of, space_of
+from assay.guard.gateway.detect.calibration import Budgets, Calibration, signals_of, space_of
 from assay.guard.gateway.detect.caller import Eye, State
 from assay.guard.gateway.detect.cusum import SIGNALS
+from assay.guard.gateway.detect.drift import ESTABLISHED, moved
 from assay.guard.gateway.detect.flags import Flags, Kept, Saved, drift_finding
+from assay.guard.gateway.detect.members import Members
 from assay.guard.gateway.detect.memory import Entry, Memory
 from assay.guard.gateway.detect.pooled import TENTH, Pools, Window
 from assay.guard.gateway.detect.reactions import Reactions
 from assay.guard.gateway.interface import Answers, Level, Sample, Standing, Table
-from assay.guard.gateway.networks import network
 from assay.guard.gateway.settings.model import Detect
 
 FEW = 4
 """Rows of a request up to which one after the other is faster than all at once."""
-ESTABLISHED = 200
-"""Queries after which a caller is one of those by whom drift is told from an attack."""
-WITNESSES = 10
-"""Established callers of different owners, below which nothing is called drift."""
-RECENT = 200
-"""Callers, the latest, who are asked."""
-ODD = 0.4
-"""Share of a caller's latest queries that are unusual, above which it has moved. Honest callers have a twentieth."""
 FRESH = 0.3
 """Weight of the latest query in that share: two unusual ones are enough to have moved."""
 POOLED = 2.0
@@ -75,13 +66,15 @@ class Detectors:
         self._flags = Flags(self._version)
         self._memory = Memory(settings.callers)
         self._pools = Memory(max(100, settings.callers // 4))
-        self._members: OrderedDict[str, str] = OrderedDict()
-        """Pool to its only caller so far; empty where there are several."""
+        self._members = Members(4 * settings.callers)
         self._encoder = texts.Encoder(settings.encoder) if settings.encoder else None
         self._eye: Eye | None = None
         self._mixed: Pools | None = None
-        self._limits = calibration.budgets if calibration is not None else None
-        self._rejections = budgets.rejections(self._limits.rejected if self._limits is not None else 0.05)
+        known = calibration.budgets if calibration is not None else Budgets()
+        self._rejections = budgets.rejections(known.rejected)
+        each = {"rows": known.rows, "bits": known.bits, "tokens": known.tokens}
+        self._daily = {name: budgets.FACTOR * most for name, most in each.items() if most and self._on(name)}
+        """What nobody honest uses in a day."""
         if calibration is not None:
             space = space_of(calibration.space)
             signals = [signal for signal in signals_of(calibration.signals) if self._on(signal.name)]
@@ -107,7 +100,7 @@ class Detectors:
             self._now = at
         figures = self._figures
         figures["samples"] += 1
-        key, pools, group = self._who(sample)
+        key, pools, group = self._members.of(sample)
         changes: list[Change] = []
         if sample.rule:
             if sample.rule != "schema":
@@ -207,28 +200,6 @@ class Detectors:
         except (msgspec.MsgspecError, ValueError, binascii.Error, RecursionError) as error:
             raise DocumentError(f"what detectors remembered is damaged: {error}") from None
 
-    def _who(self, sample: Sample) -> tuple[str, list[str], int]:
-        """Whose query it is, the pools that have several callers, and the group."""
-        nearby = f"net:{network(sample.address)}"
-        if not sample.caller or sample.caller.startswith("address:"):
-            return nearby, [], hash(nearby)  # nobody was proved: their network tells them apart
-        pools = []
-        owner = f"owner:{sample.owner}" if sample.owner else ""
-        for name in (owner, nearby):
-            if not name:
-                continue
-            only = self._members.get(name)
-            if only is None:
-                self._members[name] = sample.caller
-                if len(self._members) > 4 * self._settings.callers:
-                    self._members.popitem(last=False)
-            elif only == "":
-                pools.append(name)
-            elif only != sample.caller:
-                self._members[name] = ""
-                pools.append(name)
-        return sample.caller, pools, hash(owner or nearby)
-
     def _on(self, signal: str) -> bool:
         return not self._settings.signals or signal in self._settings.signals
 
@@ -243,24 +214,18 @@ class Detectors:
 
     def _use(self, key: str, entry: Entry, sample: Sample, answers: Answers | None, changes: list[Change]) -> None:
         """Budgets, where honest callers' are known."""
-        limits, used = self._limits, entry.used
-        bits = 0.0
-        if limits is not None and limits.bits:
-            bits = float(information(answers, sample.rows).sum())
-        before = used.day, used.rows, used.bits, used.tokens
-        used.add(sample.at, sample.rows, bits, sample.tokens)
-        if limits is None:
+        used, daily = entry.used, self._daily
+        if not daily:
+            used.add(sample.at, sample.rows, 0.0, sample.tokens)
             return
-        same = before[0] == used.day
-        for name, limit, now, then in (
-            ("rows", limits.rows, used.rows, before[1]),
-            ("bits", limits.bits, used.bits, before[2]),
-            ("tokens", limits.tokens, used.tokens, before[3]),
-        ):
-            limit *= budgets.FACTOR
+        bits = float(information(answers, sample.rows).sum()) if "bits" in daily else 0.0
+        day, before = used.day, {"rows": used.rows, "bits": used.bits, "tokens": used.tokens}
+        used.add(sample.at, sample.rows, bits, sample.tokens)
+        now = {"rows": used.rows, "bits": used.bits, "tokens": used.tokens}
+        for name, limit in daily.items():
             # Once for each multiple: the next day, or when it is twice as much.
-            if limit and now > limit and self._on(name) and int(now / limit) > (int(then / limit) if same else 0):
-                self._alarm(key, entry, name, sample, changes, note=f"{now:.0f} today; honest callers {limit / 3:.0f}")
+            if now[name] > limit and int(now[name] / limit) > (int(before[name] / limit) if day == used.day else 0):
+                self._alarm(key, entry, name, sample, changes, note=f"{now[name]:.0f} in a day, of at most {limit:.0f}")
 
     def _look(
         self,
@@ -412,7 +377,7 @@ class Detectors:
     ) -> None:
         """Flag, evidence, standing. While most callers move, signals that drift raises too enforce nothing."""
         self._figures["alarms"] += 1
-        drift = why in MOVING and (share := self._moved(entry)) > 0.5
+        drift = why in MOVING and (share := moved(self._memory.entries, entry)) > 0.5
         if drift:
             self._figures["calmed"] += 1
             self._drifted(sample, {why}, share)
@@ -423,16 +388,6 @@ class Detectors:
         self._flags.set(key, Kept(flag, sample.model, evidence, note, sample.id), sample.at)
         if before is None or (before.level, before.until, before.why) != (flag.level, flag.until, flag.why):
             changes.append((key, flag.standing))
-
-    def _moved(self, asking: Entry) -> float:
-        """Share of established callers whose latest queries are unusual; 0 where there are too few to say."""
-        groups: dict[int, bool] = {}
-        for entry in islice(reversed(self._memory.entries.values()), 10 * RECENT):
-            if len(groups) >= RECENT:
-                break
-            if entry.seen >= ESTABLISHED and entry.group != asking.group:
-                groups[entry.group] = groups.get(entry.group, True) and entry.odd > ODD
-        return sum(groups.values()) / len(groups) if len(groups) >= WITNESSES else 0.0
 
     def _drifted(self, sample: Sample, signals: set[str], share: float) -> None:
         signals = signals | set(self._drift[1].details["signals"]) if self._drift is not None else signals

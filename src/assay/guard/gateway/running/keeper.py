@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from assay.errors import AssayError
 from assay.guard.gateway.core import Proof
-from assay.guard.gateway.running import channel, rooms
+from assay.guard.gateway.running import channel, denied, rooms
 from assay.guard.gateway.running.observation import Change
 from assay.guard.gateway.running.proving import PENDING, Prover, Watcher
 from assay.guard.gateway.running.state import State
@@ -62,8 +62,6 @@ class Keeper:
 
     async def run(self) -> None:
         """Until SIGTERM. What workers sent before is taken in first."""
-        from assay.guard.gateway.running import operations  # which knows us
-
         loop = self._loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
@@ -84,7 +82,8 @@ class Keeper:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), 1.0)
                 self.observation.tick(time.time())
-                operations.expire(self.state.denied, time.time())
+                if denied.expire(self.state.denied, time.time()):
+                    await loop.run_in_executor(None, self._tell_edges)
                 if export is not None:
                     export(time.time())
                 self.counters.sync()
@@ -144,6 +143,12 @@ class Keeper:
             self._writers.discard(writer)
             self.levels.pop(worker, None)
             writer.close()
+
+    def _tell_edges(self) -> None:
+        try:
+            denied.push(self.settings, self.state.denied, time.time())
+        except AssayError as error:
+            warn(str(error))
 
     def _administrator(self) -> AdminServer | None:
         if self.settings.admin is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import os
 import signal
@@ -11,19 +10,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from assay.errors import AssayError, UsageError
-from assay.files import read_file, write_atomic
 from assay.guard.gateway.admin import interface as documents
 from assay.guard.gateway.admin.redaction import shown
 from assay.guard.gateway.interface import Level, Standing
 from assay.guard.gateway.metrics.prometheus import exposition
-from assay.guard.gateway.running import rooms
+from assay.guard.gateway.running import denied, rooms
 from assay.guard.gateway.running.keeper import Keeper
 
 SHOWN = 1000
 """Callers that are listed."""
-MOST = 100_000
-"""Networks that can be denied by hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,31 +78,23 @@ class Operations:
 
     def denied(self) -> Sequence[documents.Denied]:
         """Networks that were denied by hand."""
-        return list(_read(self.keeper.state.denied, time.time()).values())
+        return list(denied.read(self.keeper.state.denied, time.time()).values())
 
     def deny(self, address: str, seconds: float | None, why: str) -> documents.Denied:
-        """Refuse a network within about a second."""
+        """Refuse a network within about a second, here and at the edges that the file names."""
         entry = documents.Denied(address, None if seconds is None else time.time() + seconds, why)
-
-        def denied() -> None:
-            entries = _read(self.keeper.state.denied, time.time())
-            if len(entries) >= MOST and address not in entries:
-                raise UsageError(f"{MOST:,} networks are denied by hand already", hint="use a rule with a file")
-            _write(self.keeper.state.denied, {**entries, address: entry})
-
-        self.keeper.ask(denied)
+        self.keeper.ask(lambda: denied.add(self.keeper.state.denied, entry, time.time()))
+        self._push()
         return entry
 
     def undeny(self, address: str) -> bool:
         """No longer."""
+        found = self.keeper.ask(lambda: denied.remove(self.keeper.state.denied, address, time.time()))
+        self._push()
+        return found
 
-        def allowed() -> bool:
-            entries = _read(self.keeper.state.denied, time.time())
-            found = entries.pop(address, None) is not None
-            _write(self.keeper.state.denied, entries)
-            return found
-
-        return self.keeper.ask(allowed)
+    def _push(self) -> None:
+        denied.push(self.keeper.settings, self.keeper.state.denied, time.time())
 
     def reset(self, key: str) -> bool:
         """Forget what a caller has used."""
@@ -142,34 +129,3 @@ class Operations:
             refusal.reason if refusal is not None else "",
             keeper.checked,
         )
-
-
-def expire(path: str, now: float) -> None:
-    """Take networks from the file whose time is over. A file that cannot be read stays as it is: it denies more."""
-    with contextlib.suppress(OSError, AssayError, ValueError):
-        if os.path.getsize(path):
-            entries = _read(path, 0.0)
-            kept = {name: one for name, one in entries.items() if one.until is None or one.until > now}
-            if len(kept) < len(entries):
-                _write(path, kept)
-
-
-def _read(path: str, now: float) -> dict[str, documents.Denied]:
-    """The file: a network a line, then a comment with its end and reason."""
-    entries = {}
-    for line in read_file(path, 64 << 20).decode(errors="replace").splitlines():
-        address, _, comment = line.partition("#")
-        until, _, why = comment.strip().partition(" ")
-        if not address.strip():
-            continue
-        end = None if until in ("", "-") else float(until)
-        if end is None or end > now:
-            entries[address.strip()] = documents.Denied(address.strip(), end, why)
-    return entries
-
-
-def _write(path: str, entries: Mapping[str, documents.Denied]) -> None:
-    lines = [
-        f"{one.address} # {'-' if one.until is None else f'{one.until:.3f}'} {one.why}\n" for one in entries.values()
-    ]
-    write_atomic(path, "".join(lines).encode(), mode=0o600)

@@ -12,7 +12,6 @@ from assay.errors import UsageError
 from assay.files import read_file, write_atomic
 from assay.guard.gateway.settings import Settings
 
-
 PROCESSES = 256
 """Of one service, that share a state folder."""
 

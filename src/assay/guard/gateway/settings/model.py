@@ -334,6 +334,14 @@ class Admin(Section, frozen=True):
     """File with the token that each request brings; written (mode 600) where it is not there."""
 
 
+class Edge(Section, frozen=True):
+    """An nginx or HAProxy that runs with what `assay gateway export` wrote."""
+
+    kind: Literal["nginx", "haproxy"]
+    folder: str
+    """Of the export."""
+
+
 class Otlp(Section, frozen=True):
     """Metrics to an OpenTelemetry collector."""
 
@@ -384,6 +392,8 @@ class Settings(Section, frozen=True):
     redis: Redis | None = None
     admin: Admin | None = None
     otlp: Otlp | None = None
+    edges: tuple[Edge, ...] = ()
+    """Who is told of addresses that an administrator denies, without a restart."""
     upstream_ca: str | None = None
     """PEM: who may vouch for an ``https://`` model server; None: whom the system trusts."""
     pass_credentials: bool = False

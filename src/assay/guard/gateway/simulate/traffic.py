@@ -309,7 +309,7 @@ def hop_skip_jump(oracle: Oracle, rng: Rng) -> None:
 
     def ask(rows: np.ndarray) -> np.ndarray:
         answers = oracle(np.clip(rows, 0, 1) * span + low)
-        return np.eye(classes, dtype=np.float32)[answers.argmax(axis=1)]
+        return np.asarray(np.eye(classes, dtype=np.float32)[answers.argmax(axis=1)])
 
     # ART would draw the first row of another class itself, from a generator that nobody can seed.
     for _ in range(20):

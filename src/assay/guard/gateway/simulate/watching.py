@@ -23,7 +23,7 @@ from assay.guard.gateway.simulate.traffic import World
 
 CALLERS = 200
 """Honest callers that calibrate; as many as the detectors want."""
-ATTACKERS = 5
+ATTACKERS = 3
 """Of each kind."""
 LEARNING = frozenset({"label-only", "confidence", "inversion"})
 """Attacks that are no extraction: a copy made of their queries would say nothing."""

@@ -1,0 +1,74 @@
+"""Networks that an administrator denied: a file that rules read, and edges that are told.
+
+The file has a network a line, then a comment with its end (UNIX seconds, ``-`` for none) and the reason. Where it
+cannot be read it stays as it is: that denies more, never less.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Mapping
+
+from assay.errors import AssayError, UsageError
+from assay.files import read_file, write_atomic
+from assay.guard.gateway.admin.interface import Denied
+from assay.guard.gateway.settings import Settings
+
+MOST = 100_000
+"""Networks that can be denied by hand."""
+
+
+def read(path: str, now: float) -> dict[str, Denied]:
+    """Those whose time is not over, by network. Raises `UsageError`, `ValueError`."""
+    entries = {}
+    for line in read_file(path, 64 << 20).decode(errors="replace").splitlines():
+        address, _, comment = line.partition("#")
+        until, _, why = comment.strip().partition(" ")
+        end = None if until in ("", "-") else float(until)
+        if (name := address.strip()) and (end is None or end > now):
+            entries[name] = Denied(name, end, why)
+    return entries
+
+
+def add(path: str, entry: Denied, now: float) -> None:
+    """Deny one more. Raises `UsageError` where there are too many."""
+    entries = read(path, now)
+    if len(entries) >= MOST and entry.address not in entries:
+        raise UsageError(f"{MOST:,} networks are denied by hand already", hint="use a rule with a file")
+    _write(path, {**entries, entry.address: entry})
+
+
+def remove(path: str, address: str, now: float) -> bool:
+    """Deny one no longer; whether it was there."""
+    entries = read(path, now)
+    found = entries.pop(address, None) is not None
+    _write(path, entries)
+    return found
+
+
+def expire(path: str, now: float) -> bool:
+    """Take those from the file whose time is over; whether there were such."""
+    with contextlib.suppress(OSError, AssayError, ValueError):
+        if os.path.getsize(path):
+            kept = read(path, now)
+            if len(kept) < len(read(path, 0.0)):
+                _write(path, kept)
+                return True
+    return False
+
+
+def push(settings: Settings, path: str, now: float) -> None:
+    """Tell the edges of the gateway file. Raises `UndecidedError` naming one that did not take it over."""
+    if settings.edges:
+        from assay.guard.gateway.edge.push import push as pushed
+
+        for edge in settings.edges:
+            pushed(read(path, now), edge.kind, settings.path(edge.folder))
+
+
+def _write(path: str, entries: Mapping[str, Denied]) -> None:
+    lines = [
+        f"{one.address} # {'-' if one.until is None else f'{one.until:.3f}'} {one.why}\n" for one in entries.values()
+    ]
+    write_atomic(path, "".join(lines).encode(), mode=0o600)
