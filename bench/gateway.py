@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import getpass
 import json
 import os
 import platform
@@ -207,7 +208,7 @@ class Bench:
             shutil.rmtree(out, ignore_errors=True)
             subprocess.run(
                 [sys.executable, "-m", "assay", "gateway", "export", "nginx", "--config", str(config), "-O", str(out),
-                 "--service", service],
+                 "--service", service, "--user", getpass.getuser()],
                 check=True, capture_output=True,
             )  # fmt: skip
             decide = start(

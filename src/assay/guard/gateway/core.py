@@ -206,11 +206,15 @@ class Core:
     def finish(self, context: Context, request: bytes | None = None, response: bytes | None = None) -> None:
         """The request has ended, however: settle, log, show. Called exactly once for each context."""
         rooms = self._rooms
-        if response is not None and context.usage is not None and not context.needs & METER and context.needs & BODY:
-            rooms.routes.settle(context, context.content_type, response)
-        rooms.plans.leave(context)
-        rooms.log.write(context)
-        rooms.observer.see(context, request, response)
+        try:
+            if response is not None and context.usage is not None and context.needs & (BODY | METER) == BODY:
+                rooms.routes.settle(context, context.content_type, response)
+        finally:  # whatever a model server answered, what was reserved is given back, and the request is in the log
+            try:
+                rooms.plans.leave(context)
+            finally:
+                rooms.log.write(context)
+                rooms.observer.see(context, request, response)
 
     def _look_up(self, key: tuple[str, bytes]) -> _Target:
         found = split(key[1])

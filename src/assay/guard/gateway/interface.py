@@ -6,6 +6,7 @@ a clock, a socket or a file.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from enum import IntEnum, StrEnum
 from typing import TYPE_CHECKING, Protocol, TypeAlias
@@ -88,6 +89,8 @@ class Certificate(msgspec.Struct, frozen=True):
     """Subject alternative names, ``DNS:`` or ``URI:`` or ``email:`` before them."""
     digest: str
     """Hex SHA-256 of its DER form."""
+    not_after: float = math.inf
+    """UNIX seconds up to which it is valid. Held against each request: connections may live longer."""
 
 
 class Decision(msgspec.Struct, frozen=True):

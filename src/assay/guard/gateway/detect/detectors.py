@@ -177,8 +177,11 @@ class Detectors:
         state = _State(
             1,
             self._version,
-            {key: base64.b64encode(packed).decode() for key, packed in self._memory.export().items()},
-            {key: base64.b64encode(packed).decode() for key, packed in self._pools.export().items()},
+            {
+                key: base64.b64encode(packed).decode()
+                for key, packed in self._memory.export(counts=bool(self._daily)).items()
+            },
+            {key: base64.b64encode(packed).decode() for key, packed in self._pools.export(counts=False).items()},
             self._flags.export(),
         )
         return msgspec.json.encode(state)

@@ -19,6 +19,8 @@ from assay.guard.gateway.detect.pooled import Window
 
 DORMANT = 10
 """Callers of whom only sums are kept, for each that is remembered in full."""
+SLIGHT = 1.0
+"""Nats below which a sum is as good as none over a restart."""
 _SUMS = BETS * len(SIGNALS)
 _PACKED = struct.Struct(f"<{_SUMS + 8}d")
 
@@ -79,9 +81,12 @@ class Memory:
     def __len__(self) -> int:
         return len(self.entries)
 
-    def export(self) -> dict[str, bytes]:
-        """Sums and counts of everybody, those seen last at the end."""
-        return dict(self._dormant) | {key: _packed(entry) for key, entry in self.entries.items()}
+    def export(self, *, counts: bool) -> dict[str, bytes]:
+        """Sums of everybody who has some, those seen last at the end; with ``counts`` of everybody who asked. It is
+        written every few seconds, so who would lose nothing is left out.
+        """
+        found = dict(self._dormant) | {key: _packed(entry) for key, entry in self.entries.items()}
+        return {key: packed for key, packed in found.items() if counts or _matters(packed)}
 
     def restore(self, state: dict[str, bytes], *, sums: bool) -> None:
         """What `export` gave: all are dormant until they ask again. Without ``sums`` only counts: they were made by
@@ -105,6 +110,12 @@ class Memory:
 def _packed(entry: Entry) -> bytes:
     sums = entry.state.sums if entry.state is not None else cusum.fresh()
     return _PACKED.pack(*sums, *entry.used.state(), entry.nears, entry.flips)
+
+
+def _matters(packed: bytes) -> bool:
+    """Whether somebody is on the way to an alarm."""
+    numbers = _PACKED.unpack(packed)
+    return bool(max(numbers[:_SUMS]) > SLIGHT or max(numbers[-3:]) > 0.0)  # rejections, near-duplicates and flips
 
 
 def _wake(entry: Entry, packed: bytes, components: int) -> None:

@@ -10,13 +10,16 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from assay.guard.gateway import refusing
 from assay.guard.gateway.interface import Certificate, Context, Decision
 from assay.guard.gateway.proxy import refusals, tls
+from assay.guard.gateway.proxy.answer_heads import Answer
 from assay.guard.gateway.proxy.chunks import LAST, Chunks, chunk
-from assay.guard.gateway.proxy.heads import EXPECT, UPGRADE, Answer, Request
+from assay.guard.gateway.proxy.heads import EXPECT, UPGRADE
 from assay.guard.gateway.proxy.looking import TELLING, Looking
-from assay.guard.gateway.proxy.refusals import STATUS, Refused
+from assay.guard.gateway.proxy.request_heads import Request
 from assay.guard.gateway.proxy.websocket import agreed
+from assay.guard.gateway.refusing import STATUS, Refused
 
 if TYPE_CHECKING:
     from assay.guard.gateway.core import Core
@@ -243,7 +246,7 @@ class Answering(asyncio.Protocol):
         assert context is not None and upstream is not None
         context.bytes_in += len(data)
         if context.bytes_in > self.place.body:
-            self.fail(refusals.TOO_LARGE, "size")
+            self.fail(refusing.TOO_LARGE, "size")
             return
         self.deadline = self.server.now + self.place.idle
         self.server.send(upstream.transport, data)
@@ -341,8 +344,8 @@ class Answering(asyncio.Protocol):
                 self.transport.abort()
             else:
                 if not self.answered:
-                    self.context.decision = refusals.FAULT
-                self.fail(refusals.FAULT, "internal")
+                    self.context.decision = refusing.FAULT
+                self.fail(refusing.FAULT, "internal")
         except Exception:
             _log.exception("and that could not be said")
             self.state = CLOSING

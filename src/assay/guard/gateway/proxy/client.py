@@ -7,10 +7,11 @@ only then is a byte sent to the model server. `Core.finish` is called exactly on
 from __future__ import annotations
 
 import asyncio
-import re
 from time import perf_counter, time
 from typing import TYPE_CHECKING, cast
 
+from assay.guard.gateway import refusing
+from assay.guard.gateway.headers import host_name
 from assay.guard.gateway.interface import ANSWER, BODY, METER, Context, Decision
 from assay.guard.gateway.proxy import forwarding, refusals, websocket
 from assay.guard.gateway.proxy.answering import (
@@ -24,9 +25,10 @@ from assay.guard.gateway.proxy.answering import (
     Answering,
 )
 from assay.guard.gateway.proxy.chunks import LAST, Chunks, chunk
-from assay.guard.gateway.proxy.heads import CLOSE, EXPECT, UPGRADE, Request
+from assay.guard.gateway.proxy.heads import CLOSE, EXPECT, UPGRADE
 from assay.guard.gateway.proxy.looking import Looking
-from assay.guard.gateway.proxy.refusals import Refused
+from assay.guard.gateway.proxy.request_heads import Request
+from assay.guard.gateway.refusing import Refused
 
 if TYPE_CHECKING:
     from assay.guard.gateway.proxy.upstream import Upstream
@@ -34,9 +36,7 @@ if TYPE_CHECKING:
 RATE = 16384.0
 """Bytes a second that a body has to come with, beyond its first seconds."""
 
-_PORT = re.compile(rb":[0-9]+\Z")
 _AFTER_THE_END = Decision(False, 400, "framing", "more follows a request that ends the connection")
-_OTHER_HOST = Decision(False, 421, "host", "this host is not served here")
 
 
 class Client(Answering):
@@ -175,12 +175,12 @@ class Client(Answering):
             return
         assert context.route is not None
         self.place = place = terms.places[context.route.index]
-        if terms.hosts and _PORT.sub(b"", request.host.lower()) not in terms.hosts:
-            self.refuse(core.refuse(context, _OTHER_HOST))
+        if terms.hosts and host_name(request.host) not in terms.hosts:
+            self.refuse(core.refuse(context, refusing.OTHER_HOST))
         elif self.buffer and request.bits & CLOSE:
             self.refuse(core.refuse(context, _AFTER_THE_END))
         elif length > place.body:
-            self.refuse(core.refuse(context, refusals.TOO_LARGE))
+            self.refuse(core.refuse(context, refusing.TOO_LARGE))
         elif request.bits & UPGRADE:
             self._upgrade(request, context)
         elif self.state == BUSY:
@@ -271,7 +271,7 @@ class Client(Answering):
                 out = chunk(piece) + LAST if last else chunk(piece)
             context.bytes_in += len(piece)
             if context.bytes_in > self.place.body:
-                raise Refused(refusals.TOO_LARGE)
+                raise Refused(refusing.TOO_LARGE)
             if looking is not None and piece:
                 looking.take(piece)
         except Refused as refused:
@@ -444,6 +444,6 @@ class Client(Answering):
             self.fail(refusals.BROKEN, "client-slow")
         elif state == TAKING and not self.reading_stopped and not self.answered:
             context.error = "body-timeout"
-            self._stop(refusals.SLOW_BODY)
+            self._stop(refusing.SLOW_BODY)
         else:
             self.fail(refusals.LATE, "upstream-stalled" if self.answered else "upstream-timeout")

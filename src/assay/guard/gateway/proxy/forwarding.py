@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 
+from assay.guard.gateway.headers import field_value
 from assay.guard.gateway.interface import Context
-from assay.guard.gateway.proxy.heads import Request
-from assay.guard.gateway.proxy.refusals import field_value
+from assay.guard.gateway.proxy.request_heads import Request
 
 _TRACE = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 

@@ -5,13 +5,14 @@ What has to be looked into and cannot be is refused; what is only kept for later
 
 from __future__ import annotations
 
+from assay.guard.gateway.coding import Decoder, decoded, plain
 from assay.guard.gateway.core import Core
 from assay.guard.gateway.interface import ANSWER, BODY, KEEP_ANSWER, KEEP_BODY, METER, Context
 from assay.guard.gateway.parts import Meter, Unhardened
-from assay.guard.gateway.proxy.coding import Decoder, decoded, plain
-from assay.guard.gateway.proxy.heads import Answer
-from assay.guard.gateway.proxy.refusals import LARGE_ANSWER, UNHARDENED, Refused
+from assay.guard.gateway.proxy.answer_heads import Answer
+from assay.guard.gateway.proxy.refusals import LARGE_ANSWER
 from assay.guard.gateway.proxy.terms import Place
+from assay.guard.gateway.refusing import UNHARDENED, Refused
 
 TELLING = frozenset(
     b"content-encoding etag content-md5 digest content-digest repr-digest accept-ranges content-range last-modified "

@@ -10,9 +10,9 @@ import ssl
 from collections import deque
 from typing import TYPE_CHECKING
 
-from assay.guard.gateway.proxy.addresses import Address
-from assay.guard.gateway.proxy.heads import AnswerReader
+from assay.guard.gateway.proxy.answer_heads import AnswerReader
 from assay.guard.gateway.proxy.upstream import Upstream
+from assay.guard.gateway.settings.addresses import Address
 
 if TYPE_CHECKING:
     from assay.guard.gateway.proxy.answering import Answering

@@ -16,14 +16,14 @@ from email.utils import formatdate
 from assay.errors import AssayError
 from assay.guard.gateway.core import Gate
 from assay.guard.gateway.proxy import tls
-from assay.guard.gateway.proxy.addresses import address
+from assay.guard.gateway.proxy.answer_heads import AnswerReader
 from assay.guard.gateway.proxy.answering import HEAD
 from assay.guard.gateway.proxy.client import Client
-from assay.guard.gateway.proxy.heads import AnswerReader
 from assay.guard.gateway.proxy.listening import BACKLOG
 from assay.guard.gateway.proxy.pool import Pool
 from assay.guard.gateway.proxy.terms import Terms, terms
 from assay.guard.gateway.settings import Settings
+from assay.guard.gateway.settings.addresses import address
 
 TICK = 0.25
 """Seconds between two looks at the clock: deadlines are that coarse."""

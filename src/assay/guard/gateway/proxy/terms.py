@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from assay.guard.gateway.proxy.heads import RequestReader
+from assay.guard.gateway.headers import host_names
 from assay.guard.gateway.proxy.pool import Pool
+from assay.guard.gateway.proxy.request_heads import RequestReader
 from assay.guard.gateway.settings import Settings
 from assay.guard.gateway.settings.model import RouteSettings
 
@@ -58,7 +59,7 @@ def terms(settings: Settings, pool: Callable[[str], Pool]) -> Terms:
     return Terms(
         settings,
         reader,
-        frozenset(name.lower().encode() for name in settings.host),
+        host_names(settings),
         tuple(_place(settings, route, pool(route.upstream or settings.upstream)) for route in settings.routes),
         timeouts.head,
         timeouts.idle,

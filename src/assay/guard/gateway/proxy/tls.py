@@ -6,11 +6,11 @@ Files are read anew when they change; a file that cannot be read then leaves the
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import os
 import ssl
 
 from assay.errors import UsageError
+from assay.guard.gateway import certificates
 from assay.guard.gateway.interface import Certificate
 from assay.guard.gateway.settings import Settings
 
@@ -76,35 +76,13 @@ def client_context(settings: Settings) -> ssl.SSLContext:
 
 
 def certificate(transport: asyncio.BaseTransport) -> Certificate | None:
-    """Of the caller at the other end, which TLS has verified; None: it showed none."""
+    """Of the caller at the other end, which TLS has verified; None: it showed none that can be read."""
     found = transport.get_extra_info("ssl_object")
     der = None if found is None else found.getpeercert(True)
-    return None if der is None else read(der)
-
-
-def read(der: bytes) -> Certificate | None:
-    """A verified certificate as callers are told apart by it; None where its names cannot be read."""
-    from cryptography import x509
-
     try:
-        loaded = x509.load_der_x509_certificate(der)
-        subject = loaded.subject.rfc4514_string()
-        names = _names(loaded)
-    except (ValueError, x509.UnsupportedGeneralNameType, x509.DuplicateExtension):
+        return None if der is None else certificates.read(der)
+    except ValueError:
         return None
-    return Certificate(subject, names, hashlib.sha256(der).hexdigest())
-
-
-def _names(loaded: object) -> tuple[str, ...]:
-    from cryptography import x509
-
-    assert isinstance(loaded, x509.Certificate)
-    try:
-        names = loaded.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    kinds = ((x509.DNSName, "DNS"), (x509.UniformResourceIdentifier, "URI"), (x509.RFC822Name, "email"))
-    return tuple(f"{word}:{value}" for kind, word in kinds for value in names.get_values_for_type(kind))
 
 
 def _no_password() -> str:

@@ -10,9 +10,10 @@ import logging
 import socket
 from typing import TYPE_CHECKING, cast
 
+from assay.guard.gateway.proxy.answer_heads import AnswerReader
 from assay.guard.gateway.proxy.chunks import Chunks
-from assay.guard.gateway.proxy.heads import CLOSE, AnswerReader
-from assay.guard.gateway.proxy.refusals import Refused
+from assay.guard.gateway.proxy.heads import CLOSE
+from assay.guard.gateway.refusing import Refused
 
 if TYPE_CHECKING:
     from assay.guard.gateway.proxy.client import Client

@@ -6,7 +6,9 @@ import binascii
 import hashlib
 from base64 import b64decode, b64encode
 
-from assay.guard.gateway.proxy.heads import UPGRADE, Answer, Request
+from assay.guard.gateway.proxy.answer_heads import Answer
+from assay.guard.gateway.proxy.heads import UPGRADE
+from assay.guard.gateway.proxy.request_heads import Request
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

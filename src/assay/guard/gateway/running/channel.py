@@ -20,7 +20,7 @@ LARGEST = 256 << 20
 """Longest message, in bytes; a peer that announces a longer one is hung up on."""
 
 WAITING = 32 << 20
-"""Bytes that may wait to be sent; beyond it messages are dropped."""
+"""Bytes that may wait to be sent; where there are more, messages are dropped."""
 
 _LENGTH = struct.Struct("<I")
 
@@ -51,6 +51,8 @@ class Proved(msgspec.Struct, tag="proved", array_like=True):
 
     refusal: Decision | None
     version: str
+    about: str
+    """`proving.about` of the settings that name the model: an answer about another one is none."""
     known: bool = True
     """False: it is still being looked at for the first time."""
 
@@ -69,7 +71,7 @@ def encode(message: Message) -> bytes:
 
 def send(writer: asyncio.StreamWriter, data: bytes) -> bool:
     """Hand encoded bytes to the socket; False: they were dropped, since the other end does not keep up."""
-    if writer.is_closing() or writer.transport.get_write_buffer_size() + len(data) > WAITING:
+    if writer.is_closing() or writer.transport.get_write_buffer_size() > WAITING:
         return False
     writer.write(data)
     return True

@@ -19,7 +19,9 @@ from assay.errors import AssayError
 from assay.guard.gateway.core import Proof
 from assay.guard.gateway.running import channel, denied, rooms
 from assay.guard.gateway.running.observation import Change
-from assay.guard.gateway.running.proving import PENDING, Prover, Watcher
+from assay.guard.gateway.running.processes import SIGNALS
+from assay.guard.gateway.running.proving import PENDING, Prover, Watcher, about
+from assay.guard.gateway.running.reloading import taken
 from assay.guard.gateway.running.state import State
 from assay.guard.gateway.settings import Settings
 
@@ -35,13 +37,16 @@ class Keeper:
 
     def __init__(
         self,
+        settings: Settings,
         load: Callable[[], Settings],
+        check: Callable[[Settings], None],
         prover: Callable[[Settings], Prover | None],
         counters: Shared,
         supervisor: int,
     ) -> None:
-        self.settings = load()
+        self.settings = settings
         self.load = load
+        self.check = check
         self._prover = prover
         self.counters = counters
         self.supervisor = supervisor
@@ -60,12 +65,16 @@ class Keeper:
         self._stop = asyncio.Event()
         self.observation = rooms.observation(self.settings, self.state, self._broadcast_standings, warn)
 
-    async def run(self) -> None:
-        """Until SIGTERM. What workers sent before is taken in first."""
+    async def run(self, life: int) -> None:
+        """Until SIGTERM, or until ``life`` can be read because the supervisor is gone. What workers sent before is
+        taken in first.
+        """
         loop = self._loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         loop.add_signal_handler(signal.SIGINT, lambda: None)  # of the terminal: the supervisor tells us
+        loop.add_reader(life, lambda: (loop.remove_reader(life), self._stop.set()))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.state.keeper)
         old = os.umask(0o177)
@@ -125,8 +134,7 @@ class Keeper:
         self._writers.add(writer)
         worker = -1
         try:
-            known = self.proof is not PENDING
-            channel.send(writer, channel.encode(channel.Proved(self.proof.refusal, self.proof.version, known)))
+            channel.send(writer, self._proved())
             channel.send(writer, channel.encode(channel.Standings(list(self.observation.standings.items()))))
             async for message in channel.messages(reader):
                 if isinstance(message, channel.Samples):
@@ -139,6 +147,8 @@ class Keeper:
                     self.levels[worker] = message.levels
         except asyncio.CancelledError:
             return  # the keeper ends; asyncio would log it as a failure
+        except (LookupError, TypeError, ValueError) as error:
+            warn(f"worker {worker} said what is no message, and is hung up on: {type(error).__name__}")
         finally:
             self._writers.discard(writer)
             self.levels.pop(worker, None)
@@ -165,35 +175,50 @@ class Keeper:
         prover = self._prover(self.settings) if self.settings.model is not None else None
         if prover is None or self.settings.model is None:
             return
-        loop = asyncio.get_running_loop()
+        loop, model = asyncio.get_running_loop(), about(self.settings)
         self._watcher = Watcher(
             prover,
             float(self.settings.model.every),
-            lambda proof: loop.call_soon_threadsafe(self._know, proof),  # type: ignore[arg-type]
+            lambda proof: loop.call_soon_threadsafe(self._know, proof, model),  # type: ignore[arg-type]
             warn,
         )
         self._watcher.start()
 
-    def _know(self, proof: Proof) -> None:
-        self.proof = proof
+    def _proved(self) -> bytes:
+        known = self.proof is not PENDING
+        return channel.encode(channel.Proved(self.proof.refusal, self.proof.version, about(self.settings), known))
+
+    def _know(self, proof: Proof, model: str) -> None:
+        """An answer; one about the model of an earlier configuration comes too late."""
+        if model != about(self.settings):
+            return
         self.checked = time.time()
-        self._broadcast(channel.encode(channel.Proved(proof.refusal, proof.version)))
+        if proof != self.proof or self.proof is PENDING:
+            self.proof = proof
+            self._broadcast(self._proved())
 
     def _reload(self) -> None:
         """The supervisor has read the file and found it good."""
+        before = self.settings
         try:
-            settings = self.load()
-        except AssayError as error:
-            warn(f"the new configuration is not used: {error}")
+            settings, _ = taken(before, self.load())
+            self.observation.close()
+            self.observation = rooms.observation(
+                settings, self.state, self._broadcast_standings, warn, before=self.observation
+            )
+        except (AssayError, OSError) as error:
+            warn(f"the keeper goes on with its old configuration: {error}")
             return
-        self.observation.close()
         self.settings = settings
-        self.observation = rooms.observation(settings, self.state, self._broadcast_standings, warn)
+        if settings.model == before.model and settings.directory == before.directory:
+            self.prove_now()  # the policy's file, or a key's, may be another
+            return
         if self._watcher is not None:
             self._watcher.stop()
             self._watcher = None
-        if settings.model is None:
-            self._know(Proof())
+        if about(settings) != about(before):
+            self.proof = PENDING if settings.model is not None else Proof()
+            self._broadcast(self._proved())
         self._watch()
 
     def _broadcast_standings(self, changes: Sequence[Change]) -> None:
@@ -209,4 +234,5 @@ def warn(sentence: str) -> None:
     """Say it to whoever reads the gateway's errors, printable and on one line."""
     from assay.evidence.predicates import printable
 
-    print(f"assay: {printable(sentence)}", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError, ValueError):  # nobody reads them any more: no reason to end
+        print(f"assay: {printable(sentence)}", file=sys.stderr, flush=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -18,19 +19,17 @@ import msgspec
 
 from assay.alerts.finding import Finding
 from assay.alerts.settings import Settings as AlertSettings
-from assay.errors import AssayError, DocumentError
+from assay.errors import AssayError, DocumentError, StoreError
 from assay.files import read_file, write_atomic
 from assay.guard.gateway import parts
 from assay.guard.gateway.admin.interface import CallerFigures
 from assay.guard.gateway.interface import Answers, Level, Sample, Standing, Table
 
 SAVED = 10.0
-"""Seconds between two times that standings are written."""
+"""Seconds between two times that it is written what detectors have learned; standings are when they change."""
 
 CALLERS = 10_000
 """Callers who are counted one by one; the one not seen for longest goes first."""
-
-_LARGEST = 64 << 20
 
 Change = tuple[str, Standing | None]
 """A key and how it stands from now on; None: like everybody."""
@@ -83,12 +82,11 @@ class Learning:
 
 
 class _Saved(msgspec.Struct, frozen=True):
-    """The file of standings."""
+    """The file of standings. What detectors have learned is in one beside it, which is larger."""
 
     version: int
     standings: dict[str, tuple[int, float | None, str, bool]]
     """Key to level, end (None: none), reason, and whether a person said it."""
-    detectors: bytes
 
 
 class _Caller:
@@ -122,7 +120,11 @@ class Observation:
         scope: str,
         tell: Callable[[Sequence[Change]], None],
         warn: Callable[[str], None],
+        before: Observation | None = None,
     ) -> None:
+        """``place`` is the file of standings; ``before``, closed, is who has known them until now. Raises
+        `DocumentError` where a file is damaged.
+        """
         self._rooms = rooms
         self._place = place
         self._scope = scope
@@ -135,8 +137,14 @@ class Observation:
         self._callers: OrderedDict[str, _Caller] = OrderedDict()
         self._said: set[str] = set()
         self._open: tuple[str, ...] | None = None
+        self._learned = f"{place.removesuffix('.json')}-learned.json"
         self._saved = 0.0
-        self._restore()
+        self._cost = 0.0
+        self._changed = False
+        if before is None:
+            self._restore()
+        else:
+            self._follow(before)
 
     def take(self, samples: Iterable[Sample]) -> None:
         """Look at requests that have ended, in order."""
@@ -160,16 +168,25 @@ class Observation:
             if sample.capture and rooms.capture is not None:
                 try:
                     rooms.capture.see(sample, table, answers)
-                except (AssayError, OSError) as error:
+                except Exception as error:
                     self._once(f"capture failed: {error}")
         self._apply(changes, now)
 
     def set(self, key: str, standing: Standing | None) -> None:
-        """By hand: how ``key`` stands; None releases it."""
+        """By hand: how ``key`` stands; None releases it. Written before it returns. Raises `StoreError` where it holds,
+        and cannot be written.
+        """
         if standing is None and self._rooms.detectors is not None:
             self._rooms.detectors.forget(key)
         self._apply([(key, standing)], 0.0, by_hand=True)
-        self._saved = 0.0
+        try:
+            if standing is None:
+                self._save_learned()
+            self._save()
+        except OSError as error:
+            raise StoreError(
+                f"it holds from now on, but not after a restart: {self._place} cannot be written: {error.strerror}"
+            ) from None
 
     def tick(self, now: float) -> None:
         """Called about each second: ends what has lasted long enough, closes files, saves, tells."""
@@ -178,18 +195,24 @@ class Observation:
         if self._rooms.capture is not None:
             try:
                 self._rooms.capture.tick(now)
-            except (AssayError, OSError) as error:
+            except Exception as error:
                 self._once(f"capture failed: {error}")
-        if now - self._saved >= SAVED or now < self._saved:
+        if self._changed:
+            self._try(self._save)
+        if not 0 <= now - self._saved < max(SAVED, 20 * self._cost):
             self._saved = now
-            self._save()
+            self._try(self._save_learned)
         self._announce(now)
 
     def close(self) -> None:
-        """Everything is written."""
+        """Everything is written. Whoever goes on with it nevertheless may."""
         if self._rooms.capture is not None:
-            self._rooms.capture.close()
-        self._save()
+            try:
+                self._rooms.capture.close()
+            except Exception as error:
+                self._once(f"capture failed: {error}")
+        self._try(self._save)
+        self._try(self._save_learned)
 
     def callers(self, most: int) -> list[CallerFigures]:
         """Those who stand otherwise than others first, then by how much they asked."""
@@ -255,6 +278,7 @@ class Observation:
             else:
                 self.standings[key] = standing
         if told:
+            self._changed = True
             self._tell(told)
 
     def _announce(self, now: float) -> None:
@@ -271,37 +295,55 @@ class Observation:
         for warning in alerts.report(self._scope, found, self._rooms.alerts, datetime.fromtimestamp(now, UTC)).warnings:
             self._once(warning)
 
+    def _try(self, save: Callable[[], None]) -> None:
+        try:
+            save()
+        except OSError as error:
+            self._once(f"{self._place} cannot be written: {error.strerror}")
+
     def _save(self) -> None:
-        rooms = self._rooms
         standings = {
             key: (int(one.level), None if math.isinf(one.until) else one.until, one.why, one.by_hand)
             for key, one in self.standings.items()
         }
-        learned = rooms.detectors.export_state() if rooms.detectors is not None else b""
-        try:
-            write_atomic(self._place, msgspec.json.encode(_Saved(1, standings, learned)), mode=0o600)
-        except OSError as error:
-            self._once(f"{self._place} cannot be written: {error.strerror}")
+        write_atomic(self._place, msgspec.json.encode(_Saved(1, standings)), mode=0o600)
+        self._changed = False
+
+    def _save_learned(self) -> None:
+        if self._rooms.detectors is None:
+            return
+        began = time.monotonic()
+        write_atomic(self._learned, self._rooms.detectors.export_state(), mode=0o600)
+        self._cost = time.monotonic() - began
 
     def _restore(self) -> None:
-        if not os.path.lexists(self._place):
-            return
+        place = self._place
         try:
-            saved = msgspec.json.decode(read_file(self._place, _LARGEST), type=_Saved)
-            if saved.version != 1:
-                raise DocumentError(f"{self._place} has the version {saved.version}, which is not known")
-            restored = {
-                key: Standing(Level(level), math.inf if until is None else until, why, by_hand)
-                for key, (level, until, why, by_hand) in saved.standings.items()
-            }
-            if self._rooms.detectors is not None and saved.detectors:
-                self._rooms.detectors.restore_state(saved.detectors)
+            if os.path.lexists(place):
+                saved = msgspec.json.decode(read_file(place), type=_Saved)
+                if saved.version != 1:
+                    raise DocumentError(f"it has the version {saved.version}, which is not known")
+                self.standings |= {
+                    key: Standing(Level(level), math.inf if until is None else until, why, by_hand)
+                    for key, (level, until, why, by_hand) in saved.standings.items()
+                }
+            place = self._learned
+            if self._rooms.detectors is not None and os.path.lexists(place):
+                self._rooms.detectors.restore_state(read_file(place))
         except (AssayError, msgspec.MsgspecError, ValueError) as error:
             # Blocked callers would be free again: that is for a person to decide, not for a damaged file.
             raise DocumentError(
-                f"{self._place} is damaged, and it says who is blocked: {error}", hint="restore it, or delete it"
+                f"{place} is damaged, and it says who is blocked: {error}", hint="restore it, or delete it"
             ) from None
-        self.standings.update(restored)
+
+    def _follow(self, before: Observation) -> None:
+        """Go on with what is in memory: the disk may have taken nothing."""
+        self.standings |= before.standings
+        self._callers, self.seen, self._open = before._callers, before.seen, before._open
+        self._changed = before._changed
+        old, new = before._rooms.detectors, self._rooms.detectors
+        if old is not None and new is not None:
+            new.restore_state(old.export_state())
 
     def _once(self, sentence: str) -> None:
         if sentence not in self._said and len(self._said) < 1000:

@@ -5,17 +5,28 @@ What is proved, and how, is handed in by the floor above: this only asks, and sa
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
+
+from msgspec.structs import replace
 
 from assay.errors import AssayError
 from assay.guard.gateway.core import Proof
 from assay.guard.gateway.interface import Decision
+from assay.guard.gateway.settings import Settings
+from assay.guard.gateway.settings.words import Seconds
 
 Prover = Callable[[bool], Proof]
 """Proves the model; with False, digests of unchanged files may be remembered. Raises `AssayError`."""
 
 PENDING = Proof(Decision(False, 503, "model", "the model has not been proved yet", retry_after=5))
+
+
+def about(settings: Settings) -> str:
+    """What an answer is about: the model's section of the file, without how often it is asked for. Empty: no model."""
+    model = settings.model
+    return "" if model is None else f"{settings.directory} {replace(model, every=Seconds(0))!r}"
 
 
 def proved(prover: Prover, *, thorough: bool, warn: Callable[[str], None]) -> Proof:
@@ -30,7 +41,7 @@ def proved(prover: Prover, *, thorough: bool, warn: Callable[[str], None]) -> Pr
 
 
 class Watcher(threading.Thread):
-    """Asks again each ``seconds``, and tells each answer that is another one."""
+    """Asks again each ``seconds``, and tells each answer."""
 
     def __init__(
         self, prover: Prover, seconds: float, tell: Callable[[Proof], None], warn: Callable[[str], None]
@@ -45,13 +56,13 @@ class Watcher(threading.Thread):
 
     def run(self) -> None:
         """The thread."""
-        last, thorough = None, True
+        thorough = True
         while not self._over:
             proof = proved(self._prover, thorough=thorough, warn=self._warn)
             thorough = False
-            if proof != last:
-                self._tell(proof)
-            last = proof
+            with contextlib.suppress(RuntimeError):  # the event loop has ended meanwhile
+                if not self._over:
+                    self._tell(proof)
             self._wake.wait(self._seconds)
             self._wake.clear()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from assay.guard.gateway.interface import KEEP_ANSWER, KEEP_BODY, Context, Sample, Verb
 from assay.guard.gateway.settings import Settings
@@ -17,6 +18,18 @@ BODIES = 16 << 20
 
 COUNT = 50_000
 """Samples that may wait."""
+
+@dataclass(slots=True)
+class Waiting:
+    """What waits for the keeper. Each number has one writer, so that a thread may take while another adds."""
+
+    samples: deque[Sample] = field(default_factory=deque)
+    added: int = 0
+    taken: int = 0
+    """Bytes of bodies, as `added`."""
+    dropped: int = 0
+    shortened: int = 0
+
 
 _BOTH = KEEP_BODY | KEEP_ANSWER
 _ASKING = frozenset({Verb.INFER, Verb.EXPLAIN, Verb.CHAT, Verb.COMPLETE, Verb.EMBED})
@@ -32,13 +45,17 @@ class Remote:
         self._record = record
         self._learning = settings.detect.mode != "off"
         self._captured = [route.capture for route in settings.routes]
-        self._waiting: deque[Sample] = deque()
-        self._added = 0
-        self._taken = 0  # each counter has one writer, so that a thread may take while another adds
-        self.dropped = 0
+        self._waiting = Waiting()
+
+    @property
+    def dropped(self) -> int:
         """Samples that nobody will see."""
-        self.shortened = 0
+        return self._waiting.dropped
+
+    @property
+    def shortened(self) -> int:
         """Samples that lost their bodies."""
+        return self._waiting.shortened
 
     def draw(self, context: Context) -> int:
         """See `parts.Observer.draw`."""
@@ -54,17 +71,18 @@ class Remote:
         route, caller = context.route, context.caller
         if not (self._learning or context.drawn) or route is None or caller is None or route.verb not in _ASKING:
             return
-        if len(self._waiting) >= COUNT:
-            self.dropped += 1
+        waiting = self._waiting
+        if len(waiting.samples) >= COUNT:
+            waiting.dropped += 1
             return
         size = (len(request) if request is not None else 0) + (len(response) if response is not None else 0)
-        if self._added - self._taken + size > BODIES:
+        if waiting.added - waiting.taken + size > BODIES:
             request = response = None
-            self.shortened += 1
+            waiting.shortened += 1
         else:
-            self._added += size
+            waiting.added += size
         usage, headers = context.usage, context.headers
-        self._waiting.append(
+        waiting.samples.append(
             Sample(
                 context.id,
                 context.at,
@@ -94,12 +112,10 @@ class Remote:
     def take(self) -> list[Sample]:
         """What waits; it waits no longer."""
         waiting = self._waiting
-        taken = [waiting.popleft() for _ in range(len(waiting))]
-        self._taken += sum(len(one.request or b"") + len(one.response or b"") for one in taken)
+        taken = [waiting.samples.popleft() for _ in range(len(waiting.samples))]
+        waiting.taken += sum(len(one.request or b"") + len(one.response or b"") for one in taken)
         return taken
 
     def take_over(self, before: Remote) -> None:
-        """Go on where another one ends, after a reload."""
-        self._waiting.extend(before.take())
-        self._added = sum(len(one.request or b"") + len(one.response or b"") for one in self._waiting)
-        self.dropped, self.shortened = before.dropped, before.shortened
+        """Go on where another one ends, after a reload; what is under way there still comes to us."""
+        self._waiting = before._waiting

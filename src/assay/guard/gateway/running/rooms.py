@@ -141,9 +141,7 @@ def make(
     if before is not None and before.core.settings.log == settings.log:
         log = before.log
     else:
-        log = open_log(settings, state.secret("log"))
-        if before is not None:
-            before.log.close()
+        log = open_log(settings, state.secret("log"))  # whoever reloads closes the old one
     observer = Remote(settings, Draw(settings).draw if settings.capture is not None else None, figures.record)
     if before is not None:
         observer.take_over(before.observer)
@@ -158,8 +156,11 @@ def observation(
     tell: Callable[[Sequence[Change]], None],
     warn: Callable[[str], None],
     place: str | None = None,
+    before: Observation | None = None,
 ) -> Observation:
-    """Those who capture and learn; ``place`` is the file of standings, if not the gateway's. Raises `AssayError`."""
+    """Those who capture and learn; ``place`` is the file of standings, if not the gateway's, and ``before`` what a
+    reload takes the place of. Raises `AssayError`.
+    """
     from assay.alerts import settings as alerts
     from assay.guard.gateway import detect
     from assay.guard.gateway.capture.writer import open_capture
@@ -171,7 +172,8 @@ def observation(
         open_capture(settings, state.secret("capture"), warn),
         alerts.parse(settings.alerts, settings.path("gateway.yaml")),
     )
-    return Observation(learning, place or state.standings, scope=f"gateway: {settings.listen[0]}", tell=tell, warn=warn)
+    scope = f"gateway: {settings.listen[0]}"
+    return Observation(learning, place or state.standings, scope=scope, tell=tell, warn=warn, before=before)
 
 
 def counters(settings: Settings, state: State) -> Shared:
@@ -219,6 +221,20 @@ def listen(place: str, reuse_port: bool, mode: int | None = None) -> socket.sock
     if mode is not None and place.startswith("unix:"):
         os.chmod(place.removeprefix("unix:"), mode)
     return made
+
+
+def close(sockets: Sequence[socket.socket]) -> None:
+    """Let go of sockets, and of the names of unix sockets: nobody shall connect to what answers no more."""
+    import contextlib
+    import os
+    import socket
+
+    for one in sockets:
+        name = one.getsockname() if one.fileno() >= 0 and one.family == socket.AF_UNIX else None
+        one.close()
+        if name:
+            with contextlib.suppress(OSError):
+                os.unlink(name)
 
 
 async def faces(

@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING
 from assay.errors import AssayError, UsageError
 from assay.guard.gateway.running import rooms
 from assay.guard.gateway.running.keeper import Keeper, warn
+from assay.guard.gateway.running.processes import DEFECT, SIGNALS, apart
 from assay.guard.gateway.running.proving import Prover
+from assay.guard.gateway.running.reloading import taken
 from assay.guard.gateway.running.state import State
 from assay.guard.gateway.running.worker import serve
 from assay.guard.gateway.settings import Settings
@@ -33,8 +35,6 @@ SOON = 2.0
 
 TRIES = 5
 """So many starts that failed one after another end the gateway."""
-
-SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD})
 
 KEEPER = -1
 """The keeper's place among the processes; workers count from 0."""
@@ -55,8 +55,12 @@ class Child:
 class Supervisor:
     """A gateway at work."""
 
+    settings: Settings
+    """Those that are at work; a child that is started again gets these, whatever the file says by then."""
     load: Callable[[], Settings]
-    """Reads the configuration (anew). Raises `AssayError`."""
+    """Reads the configuration anew. Raises `AssayError`."""
+    check: Callable[[Settings], None]
+    """Raises `AssayError` for what would only fail later."""
     prover: Callable[[Settings], Prover | None]
     ready: Callable[[Sequence[str]], None]
     """Told once, with the addresses that are listened on."""
@@ -66,10 +70,13 @@ class Supervisor:
     """Whether the embedded proxy listens."""
     _children: dict[int, Child] = field(default_factory=dict)
     _pipe: tuple[int, int] = (-1, -1)
+    """Children that have begun write to it."""
+    _life: tuple[int, int] = (-1, -1)
+    """Only we hold its end for writing: when we are gone, however, children read its end and end, too."""
 
     def run(self) -> int:
         """Until SIGTERM or SIGINT. Returns the exit code. Raises `AssayError` where it cannot begin."""
-        settings = self.load()
+        settings = self.settings
         state = State(settings).prepare()
         with _locked(state.lock, state.folder):
             sockets = rooms.sockets(settings) if self.proxy else [[] for _ in range(settings.workers)]
@@ -77,25 +84,24 @@ class Supervisor:
             counters = rooms.counters(settings, state)
             signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # they are fetched, and never interrupt
             self._pipe = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-            self._start(KEEPER, counters, sockets, service)
-            for place in range(settings.workers):
-                self._start(place, counters, sockets, service)
+            self._life = os.pipe2(os.O_CLOEXEC)
             try:
-                return self._watch(counters, sockets, service, settings)
+                self._start(KEEPER, counters, sockets, service)
+                for place in range(settings.workers):
+                    self._start(place, counters, sockets, service)
+                return self._watch(counters, sockets, service)
             finally:
-                self._end(float(settings.timeouts.shutdown))
+                rooms.close([*(one for several in sockets for one in several), *service])  # nobody waits in vain
+                self._end(float(self.settings.timeouts.shutdown))
                 counters.close()
-                for one in [*(one for several in sockets for one in several), *service]:
-                    one.close()
 
     def _watch(
         self,
         counters: Shared,
         sockets: Sequence[Sequence[socket.socket]],
         service: Sequence[socket.socket],
-        settings: Settings,
     ) -> int:
-        begun = 0
+        begun, settings = 0, self.settings
         while True:
             got = signal.sigtimedwait(SIGNALS, 1.0 if begun < 0 else 0.02)
             if begun >= 0:
@@ -117,9 +123,11 @@ class Supervisor:
                 failed = child.failed + 1 if time.monotonic() - child.started < SOON else 0
                 name = "the keeper" if child.place == KEEPER else f"worker {child.place}"
                 del self._children[child.place]
+                if begun >= 0 and 0 < code < DEFECT:
+                    return code  # it has said why, and would say the same again
                 if failed >= TRIES:
                     warn(f"{name} ended {failed} times right after its start")
-                    return code or 3
+                    return code if 0 < code < DEFECT else 3
                 warn(f"{name} has ended with {code} and is started again")
                 time.sleep(0.1 * failed)
                 self._start(child.place, counters, sockets, service, failed)
@@ -137,9 +145,9 @@ class Supervisor:
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
-            code = 3
+            code = DEFECT
             try:
-                signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+                os.close(self._life[1])
                 code = self._child(place, counters, sockets, service, parent)
             except AssayError as error:
                 warn(str(error))
@@ -167,15 +175,16 @@ class Supervisor:
                 for one in several if other != place else ():
                     if one.family != socket.AF_UNIX:  # one that all share must stay
                         one.close()
-            return serve(place, self.load, counters, sockets[place], service, self._begun)
+            return serve(
+                place, self.settings, self.load, counters, sockets[place], service, self._begun, self._life[0]
+            )
         import asyncio
 
-        for several in sockets:
-            for one in several:
-                one.close()
+        for one in [*(one for several in sockets for one in several), *service]:
+            one.close()
 
         async def keep() -> None:
-            await Keeper(self.load, self.prover, counters, parent).run()
+            await Keeper(self.settings, self.load, self.check, self.prover, counters, parent).run(self._life[0])
 
         asyncio.run(keep())
         return 0
@@ -185,11 +194,18 @@ class Supervisor:
             os.write(self._pipe[1], b".")
 
     def _pass_on_reload(self) -> None:
+        def looked_at() -> Settings:
+            read = self.load()
+            self.check(taken(self.settings, read)[0])
+            return read
+
         try:
-            self.load()
-        except AssayError as error:
+            self.settings, fixed = taken(self.settings, apart(looked_at))
+        except (AssayError, OSError) as error:
             warn(f"the new configuration is not used: {error}")
             return
+        if fixed:
+            warn(f"only a restart changes: {', '.join(fixed)}")
         self._pass_on(signal.SIGHUP, list(self._children))
 
     def _pass_on(self, number: int, places: Sequence[int]) -> None:

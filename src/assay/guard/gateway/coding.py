@@ -8,7 +8,7 @@ from __future__ import annotations
 import zlib
 
 from assay.guard.gateway.interface import Decision
-from assay.guard.gateway.proxy.refusals import Refused
+from assay.guard.gateway.refusing import Refused
 
 UNKNOWN = Decision(False, 415, "coding", "bodies may be compressed by gzip or deflate, once")
 DAMAGED = Decision(False, 400, "coding", "the compressed body is damaged, or goes on after its end")
@@ -19,7 +19,7 @@ RATIO = 200
 FREE = 1 << 20
 
 _WINDOWS = {b"gzip": 31, b"x-gzip": 31, b"deflate": 15}
-"""`zlib`'s words for the codings of RFC 9110, 8.4.1."""
+"""`zlib`'s words for the codings of RFC 9110, 8.4.1; what some call deflate without zlib's frame is not one of them."""
 
 
 class Decoder:
@@ -29,7 +29,7 @@ class Decoder:
 
     def __init__(self, coding: bytes, limit: int) -> None:
         """``limit`` in decoded bytes. Raises `Refused` where the coding is not known."""
-        window = _WINDOWS.get(coding.lower())
+        window = _WINDOWS.get(coding.strip().lower())
         if window is None:
             raise Refused(UNKNOWN)
         self._inflater = zlib.decompressobj(window)
@@ -63,7 +63,7 @@ class Decoder:
 
 def plain(coding: bytes | None) -> bool:
     """Whether a ``Content-Encoding`` leaves the body as it is."""
-    return not coding or coding.lower() == b"identity"
+    return not coding or coding.strip().lower() == b"identity"
 
 
 def decoded(body: bytes, coding: bytes | None, limit: int) -> bytes:

@@ -1,4 +1,7 @@
-"""Where the model server is: ``http://host:port``, ``https://host``, ``unix:/path`` as a value."""
+"""Where a model server is: ``http://host:port``, ``https://host``, ``unix:/path`` as a value.
+
+Read when the file is, so that no address that cannot be used is ever loaded. Nothing here asks a name server.
+"""
 
 from __future__ import annotations
 

@@ -1,0 +1,57 @@
+"""What every way in reads alike in a request's headers: which stand alone, how a length is written, what a host's name
+is; and how any text becomes a header's value.
+
+One list for all of them: a header that one face joins and another refuses is one that two readers read differently.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import quote
+
+from assay.guard.gateway.settings import Settings
+
+SINGLE = frozenset(
+    b"host content-length transfer-encoding content-type content-encoding content-range authorization cookie expect "
+    b"upgrade x-api-key x-request-id traceparent user-agent referer origin from date range max-forwards "
+    b"proxy-authorization if-match if-modified-since if-range if-unmodified-since sec-websocket-key "
+    b"sec-websocket-version sec-websocket-accept location etag".split()
+)
+"""Headers that may come once: to read one of two is to choose, and two readers may choose differently."""
+
+LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
+"""The one form of ``Content-Length``."""
+
+_PORT = re.compile(rb":[0-9]+\Z")
+_SAFE = " !#$&'()*+,-./:;<=>?@[]^_`{|}~"
+
+
+def single(settings: Settings, *, cookies: bool = False) -> frozenset[bytes]:
+    """Headers that may come once, the callers' key among them. With ``cookies`` these may come in pieces: HTTP/2 splits
+    them (RFC 9113, 8.2.3).
+    """
+    found = SINGLE | {settings.callers.header.lower().encode()}
+    return found - {b"cookie"} if cookies else found
+
+
+def join(headers: dict[bytes, bytes], name: bytes, value: bytes) -> None:
+    """Add to a header that came before (RFC 9110, 5.3; RFC 9113, 8.2.3 for cookies)."""
+    headers[name] += (b"; " if name == b"cookie" else b", ") + value
+
+
+def host_names(settings: Settings) -> frozenset[bytes]:
+    """Names that ``Host`` may have, as `host_name` says them; empty: any."""
+    return frozenset(name.lower().encode() for name in settings.host)
+
+
+def host_name(value: bytes) -> bytes:
+    """``Host`` in lower case, without its port."""
+    return _PORT.sub(b"", value.lower())
+
+
+def field_value(text: str, *, quotes: bool = False) -> bytes:
+    """Any text as a header's value: what is no printable ASCII gets ``%`` escapes, and so does ``%``; quotes and
+    backslashes too, unless ``quotes`` leaves them their meaning.
+    """
+    safe = _SAFE + '"\\' if quotes else _SAFE
+    return quote(text[:512].strip(" "), safe=safe, errors="replace").encode("ascii")
