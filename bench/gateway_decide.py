@@ -1,6 +1,6 @@
-"""Prints the microseconds that `Core.decide` takes in a loop, with the rooms that a worker has; run by `bench/gateway.py`.
+"""Prints the microseconds that `Core.decide` takes in a loop, with a worker's rooms; run by `bench/gateway.py`.
 
-    python bench/gateway_decide.py GATEWAY.YAML KEY
+python bench/gateway_decide.py GATEWAY.YAML KEY
 """
 
 from __future__ import annotations

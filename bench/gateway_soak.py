@@ -32,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
 from gateway import free_port, stop, wait_for
 
 RESULTS = Path(__file__).parent / "results" / "gateway_soak.json"
@@ -111,7 +112,7 @@ async def body_of(reader: asyncio.StreamReader, head: bytes) -> bytes:
 
 def request(key: str, number: str) -> bytes:
     """One question."""
-    body = '{"inputs":[{"name":"x","shape":[1,1],"datatype":"FP64","data":[%s]}]}' % number
+    body = '{"inputs":[{"name":"x","shape":[1,1],"datatype":"FP64","data":[' + number + "]}]}"
     return (
         f"POST /v2/models/m/infer HTTP/1.1\r\nhost: a\r\nx-api-key: {key}\r\ncontent-type: application/json\r\n"
         f"content-length: {len(body)}\r\n\r\n{body}"

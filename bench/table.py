@@ -130,6 +130,74 @@ two thirds. {said}
 """
 
 
+DETECTION = """
+## What callers learn
+
+`bench/gateway_detect.py`, on {cores} cores with Python {python}: {callers} honest callers of five kinds and {attackers}
+attackers of each kind (fewer of HopSkipJump), {queries:,} queries each, fresh seeds. "Flagged at" is the median query of
+those that detectors flagged ("never": most were not), and the median first query that a schema made from training data
+refuses; the claim is about whichever is first. PRADA stands beside at its authors' threshold (0.95). CPU is of one
+query at a time.
+
+| world | honest flagged | PRADA | claim | CPU a query | claim | bytes a caller | claim |
+|---|---:|---:|---:|---:|---:|---:|---:|
+"""
+
+ATTACKS = """
+| attack | {worlds} | {claims} |
+|---|{columns}
+"""
+
+
+def detections() -> list[str]:
+    """The section of ``bench/gateway_detect.py``."""
+    document = json.loads((HERE / "results/gateway_detect.json").read_text())
+    worlds, claims = document["worlds"], document["claims"]
+    first = worlds[0]
+    attackers = max(row["attackers"] for row in first["attacks"])
+    lines = [
+        DETECTION.format(
+            cores=document["cores"],
+            python=document["python"],
+            callers=first["callers"],
+            attackers=attackers,
+            queries=first["queries"],
+        )
+    ]
+    for world in worlds:
+        cost = world["cost"]
+        cells = (
+            f"{world['flagged']:.1%}" + (" (missed)" if world["flagged"] > claims["flagged"] else ""),
+            f"{world['prada_flagged']['0.95']:.0%}",
+            f"{claims['flagged']:.0%}",
+            f"{cost['cpu_us']:.1f} µs" + (" (missed)" if cost["cpu_us"] > claims["cpu_us"] else ""),
+            f"{claims['cpu_us']:g} µs",
+            f"{cost['bytes']:,.0f}" + (" (missed)" if cost["bytes"] > claims["bytes"] else ""),
+            f"{claims['bytes']:,}",
+        )
+        lines.append(f"| {world['world']} | {' | '.join(cells)} |\n")
+    names = [world["world"] for world in worlds]
+    lines.append(
+        ATTACKS.format(
+            worlds=" | ".join(f"{name}: flagged at" for name in names),
+            claims=" | ".join(f"{name}: claim" for name in names),
+            columns="---:|" * (2 * len(names)),
+        )
+    )
+    for rows in zip(*(world["attacks"] for world in worlds), strict=True):
+        row = rows[0]
+        name = row["attack"] + ("" if row["share"] == 1 else f", {row['share']:.0%} of the queries")
+        found, wanted = [], []
+        for world, one in zip(names, rows, strict=True):
+            claim = claims[world].get(row["attack"]) if row["share"] == 1 else None
+            missed = " (missed)" if claim and (one["either"] is None or one["either"] > claim) else ""
+            by_schema = "" if one["schema"] is None else f", schema {one['schema']:g}"
+            found.append(("never" if one["median"] is None else f"{one['median']:g}") + by_schema + missed)
+            wanted.append(f"{claim}" if claim else "")
+        lines.append(f"| {name} | {' | '.join(found)} | {' | '.join(wanted)} |\n")
+    return lines
+
+
 def gateways() -> list[str]:
     """The sections of ``bench/gateway.py`` and ``bench/gateway_soak.py``."""
     document = json.loads((HERE / "results/gateway.json").read_text())
@@ -305,6 +373,7 @@ SECTIONS = {
     "run": runs,
     "watch": watches,
     "gateway": gateways,
+    "gateway_detect": detections,
 }
 """Behind the digests, by the file of results that each is made of; one that was not measured is left out."""
 

@@ -26,7 +26,7 @@ from assay.guard.gateway.settings.words import Bytes, Rate, Seconds
 PAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "gateway-file.md")
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
-    "The whole file": model.Settings,
+    "Keys": model.Settings,
     "callers": model.Callers,
     "callers.jwt": model.Jwt,
     "callers.mtls": model.Mutual,
@@ -48,6 +48,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "timeouts": model.Timeouts,
     "redis": model.Redis,
     "admin": model.Admin,
+    "edges": model.Edge,
     "otlp": model.Otlp,
 }
 """Headings to what they are about, in the order of the page: who, how much, what, then how."""
@@ -58,7 +59,8 @@ _SEVERAL = {
     "routes": "A list; without it all protocols but `json` are served at their own paths.",
     "rules": "A list.",
     "hardenings": "A mapping from names to hardenings.",
-    "capture.masking": "A list; of several entries that fit a field the strictest counts.",
+    "capture.masking": "A list.",
+    "edges": "A list.",
 }
 """What a section's key holds where it is no single mapping."""
 
@@ -107,7 +109,7 @@ def render() -> str:
     """The page."""
     lines = [_INTRODUCTION]
     for heading, kind in SECTIONS.items():
-        lines += [f"## {heading}", "", _said(kind, heading), "", "| key | | default | |", "|---|---|---|---|"]
+        lines += [f"## {heading}", "", _said(kind, heading), "", "| key | value | default | |", "|---|---|---|---|"]
         lines += list(_rows(kind))
         lines.append("")
         if heading == "rules":
@@ -117,7 +119,7 @@ def render() -> str:
 
 def _said(kind: type, heading: str) -> str:
     said = inspect.cleandoc(kind.__doc__ or "")
-    return " ".join(_prose(said).split() + [_SEVERAL.get(heading, "")]).strip()
+    return " ".join([*_prose(said).split(), _SEVERAL.get(heading, "")]).strip()
 
 
 def _rows(kind: type[msgspec.Struct]) -> Iterator[str]:
@@ -127,7 +129,7 @@ def _rows(kind: type[msgspec.Struct]) -> Iterator[str]:
         if field.encode_name == "directory":  # set while reading
             continue
         text = _cell(_prose(texts.get(field.name, "")))
-        yield f"| `{field.encode_name}` | {_kind(hints[field.name])} | {_default(field, hints[field.name])} | {text} |"
+        yield f"| `{field.encode_name}` | {_kind(hints[field.name])} | {_default(field)} | {text} |"
 
 
 def _docstrings(kind: type) -> dict[str, str]:
@@ -170,9 +172,11 @@ def _plural(text: str) -> str:
     return {"text": "texts", "number": "numbers"}.get(text, text)
 
 
-def _default(field: msgspec.structs.FieldInfo, hint: Any) -> str:
+def _default(field: msgspec.structs.FieldInfo) -> str:
     if field.required:
         return "required"
+    if field.name == "plans":
+        return "`default`, without limits"
     value = field.default if field.default is not msgspec.NODEFAULT else field.default_factory()  # type: ignore[misc]
     if isinstance(value, msgspec.Struct) or value in (None, "", (), {}):
         return ""
@@ -199,9 +203,10 @@ def _size(value: int) -> str:
 def _statements() -> Iterator[str]:
     yield from ("### Statements", "")
     yield (
-        "What `match` and `scope-down` say. All keys of a mapping must hold; of a list of values any. What a request does "
-        "not have (a header, a caller, a country) is never matched. How a text looks: `{exact: …}`, `{prefix: …}`, "
-        "`{contains: …}`, `{glob: …}` or `{regex: …}` (in time linear in the text, so without look-around and references)."
+        "What `match` and `scope-down` say. All keys of a mapping must hold; of a list of values any. What a request "
+        "does not have (a header, a caller, a country) is never matched. How a text looks: `{exact: …}`, "
+        "`{prefix: …}`, `{contains: …}`, `{glob: …}` or `{regex: …}` (in time linear in the text, so without "
+        "look-around and references)."
     )
     yield from ("", "| key | value | holds where |", "|---|---|---|")
     for name, (value, text) in STATEMENTS.items():
@@ -210,8 +215,8 @@ def _statements() -> Iterator[str]:
 
 
 def _prose(text: str) -> str:
-    """Docstrings mark code with two backticks."""
-    text = re.sub(r"None: (the|any|none|none:)", r"Empty: \1", text)
+    """Docstrings speak Python; readers of a YAML file need not."""
+    text = re.sub(r"(^|\. |\n)None: ", r"\1Left out: ", text).replace("None: ", "left out: ")
     return re.sub(r"``(.+?)``", r"`\1`", text)
 
 

@@ -1,8 +1,9 @@
-"""The same server with the gateway inside: ``uvicorn app:app --port 8000``. Its `upstream` and `listen` are not used."""
+"""The same server with the gateway inside: ``uvicorn app:app --port 8000``."""
 
 from __future__ import annotations
 
-import assay.gateway
 from serve import app
+
+import assay.gateway
 
 app.add_middleware(assay.gateway.Guard, config="gateway.yaml")

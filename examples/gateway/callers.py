@@ -74,7 +74,9 @@ def thief(key: Path, queries: int) -> None:
                 refused[error["rule"]] = refused.get(error["rule"], 0) + 1
                 continue
             low, high = (middle, high) if answer["predictions"][0]["label"] else (low, middle)
-    print(f"{key.stem}: {asked - sum(refused.values())} of {asked} answered, never stopped; refused: {refused or 'none'}")
+    print(
+        f"{key.stem}: {asked - sum(refused.values())} of {asked} answered, never stopped; refused: {refused or 'none'}"
+    )
 
 
 if __name__ == "__main__":

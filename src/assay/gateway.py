@@ -31,14 +31,14 @@ class Guard:
     def __init__(self, app: Any, config: str | os.PathLike[str] | Settings) -> None:
         try:
             from assay.api import serving
-            from assay.guard.gateway.running import rooms
+            from assay.guard.gateway.running import checking, rooms
 
             rooms.require_extra()
         except ImportError as error:
             raise MissingExtraError(f"the gateway (it imports {error.name})", "gateway") from None
         self._app = app
         self._settings = serving.read(os.fspath(config)) if isinstance(config, str | os.PathLike) else config
-        rooms.check(self._settings)
+        checking.check(self._settings)
         self._lock = threading.Lock()
         self._embedded: Embedded | None = None
         self._middleware: Middleware | None = None

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 QUERIES = 1000
 """Of each simulated caller: what a share of false alarms is about."""
-CALLERS = 200
+CALLERS = 300
 """Simulated callers."""
 REFERENCE = 5000
 """Training rows that are looked at."""

@@ -10,12 +10,15 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
+
+import msgspec
 
 from assay.api.monitoring import attested, exit_code
 from assay.api.signers import SignWith, signer
 from assay.config import Config, load
-from assay.errors import UsageError
+from assay.errors import DocumentError, UsageError
+from assay.files import read_file
 from assay.guard.gateway.logs import rotated
 from assay.guard.gateway.logs.summary import Summary, summarise
 from assay.targets.interface import Options
@@ -27,6 +30,19 @@ if TYPE_CHECKING:
 
 FLAGGED = 50
 """Callers that a statement names; the others are counted."""
+
+
+class _Finding(msgspec.Struct, frozen=True):
+    """What counts of one finding."""
+
+    key: str
+
+
+class _Findings(msgspec.Struct, frozen=True):
+    """The gateway's file."""
+
+    version: Literal[1]
+    findings: list[_Finding]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +72,7 @@ def observe(
     since: timedelta,
     *,
     limits: Limits = Limits(),
+    findings: str | None = None,
     sign: bool = True,
     signer_choice: SignWith = SignWith(),  # noqa: B008 - frozen
     directory: str | None = None,
@@ -66,7 +83,8 @@ def observe(
     now: datetime | None = None,
 ) -> Observed:
     """What the last ``since`` of the access log ``logs`` (JSON lines; rotated files beside them are read too) says of
-    the model ``target``; with ``sign`` as signed evidence about it. Raises `AssayError`.
+    the model ``target``; with ``sign`` as signed evidence about it. ``findings`` is the gateway's file of what its
+    detectors have found beside callers: that all of them moved at once. Raises `AssayError`.
     """
     config = config if config is not None else load(None)
     end = (now or datetime.now(UTC)).replace(microsecond=0)
@@ -78,13 +96,15 @@ def observe(
         raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from None
     with resolve(target, options) as thing:
         version = thing.manifest(blake3=False).contents().hex()
-    look = judge(summary, Window(start, end), version, limits)
+    look = judge(summary, Window(start, end), version, limits, _moved(findings))
     made = attested((look,), target, secret, directory, options, labels or {}, config, identify, end) if sign else ()
     return Observed(look, exit_code((look,)), made, by)
 
 
-def judge(summary: Summary, window: Window, version: str, limits: Limits) -> Look:
-    """The look: pure. A period without an answer decides nothing."""
+def judge(summary: Summary, window: Window, version: str, limits: Limits, moved: Sequence[str] | None = None) -> Look:
+    """The look: pure. A period without an answer decides nothing. ``moved``: models whose callers all changed; None:
+    nobody looked.
+    """
     others = {name: count for name, count in summary.versions.items() if name != version}
     flagged = {name: level for name, level in sorted(summary.flagged.items()) if level not in limits.tolerate}
     failed = summary.failed / summary.requests if summary.requests else 0.0
@@ -115,6 +135,17 @@ def judge(summary: Summary, window: Window, version: str, limits: Limits) -> Loo
             message=f"of the access log {summary.unreadable:,} line(s) cannot be read and {summary.lost:,} are missing",
         ),
     ]
+    if moved is not None:
+        said = "most callers ask otherwise than before: look with 'assay monitor check'"
+        checks.append(
+            Check(
+                "endpoint:drift",
+                Outcome.VIOLATED if moved else nothing or Outcome.HOLDS,
+                observed=tuple(moved),
+                severity="warning",
+                message=said if moved else "callers ask as they did",
+            )
+        )
     if not flagged:
         checks.append(Check("endpoint:callers", nothing or Outcome.HOLDS, message="no caller was flagged"))
     checks += [
@@ -131,6 +162,17 @@ def judge(summary: Summary, window: Window, version: str, limits: Limits) -> Loo
     return Look(
         Topic.ENDPOINT, window, summary.requests, tuple(checks), _metrics(summary, window), details=_details(summary)
     )
+
+
+def _moved(path: str | None) -> list[str] | None:
+    """Models of which the gateway's detectors say that all callers have moved. Raises `DocumentError`."""
+    if path is None or not os.path.exists(path):
+        return None
+    try:
+        document = msgspec.json.decode(read_file(path), type=_Findings)
+    except msgspec.MsgspecError as error:
+        raise DocumentError(f"{path} is no file of the gateway's findings: {error}") from None
+    return [one.key.removeprefix("drift:") for one in document.findings if one.key.startswith("drift:")]
 
 
 def _metrics(summary: Summary, window: Window) -> tuple[Metric, ...]:

@@ -26,28 +26,29 @@ from assay.guard.gateway.settings import Settings
 from assay.guard.gateway.settings.model import Model
 from assay.targets.interface import Options
 
-THOROUGH = 600.0
-"""Seconds after which an unchanged model is judged anew: evidence ages, and may have been withdrawn."""
-
-
 def prover(settings: Settings, warn: Callable[[str], None]) -> Callable[[bool], Proof] | None:
-    """Asks for the proof of the served model; None where the file names none. Raises `AssayError` when asked."""
+    """Asks for the proof of the served model; None where the file names none. Each time all of it is judged, since
+    evidence ages, and may have been withdrawn: only digests of unchanged files are remembered. Raises `AssayError`
+    when asked. ``warn`` is told what is another answer than the last one.
+    """
     model = settings.model
     if model is None:
         return None
-    target = _located(settings, model.target)
-    last: tuple[object, Proof, float] | None = None
+    said = ""
 
     def prove(thorough: bool) -> Proof:
-        nonlocal last
-        now = datetime.now(UTC)
-        seen = _seen(target)
-        unchanged = last is not None and seen is not None and last[0] == seen
-        if unchanged and not thorough and last is not None and now.timestamp() - last[2] < THOROUGH:
-            return last[1]
-        proof = _proof(settings, model, not thorough, now, warn)
-        last = (seen, proof, now.timestamp())
-        return proof
+        nonlocal said
+        judged = judge(settings, cached=not thorough)
+        served = not judged.problem or model.unproved == "warn"
+        if judged.problem not in ("", said):
+            word = "is served although it is not proved" if served else "is not served"
+            warn(f"{model.target} {word}: {judged.problem}")
+        elif said and not judged.problem:
+            warn(f"{model.target} is proved, and served")
+        said = judged.problem
+        if served:
+            return Proof(None, judged.version)
+        return Proof(Decision(False, 503, "model", "the model is not proved", retry_after=60), judged.version)
 
     return prove
 
@@ -123,17 +124,6 @@ def _by_signature(
     return Judged(version, "" if answer.accepted else answer.findings.reason, answer.exit_code)
 
 
-def _proof(settings: Settings, model: Model, cached: bool, now: datetime, warn: Callable[[str], None]) -> Proof:
-    judged = judge(settings, cached=cached, now=now)
-    if not judged.problem:
-        return Proof(None, judged.version)
-    if model.unproved == "warn":
-        warn(f"{model.target} is served although it is not proved: {judged.problem}")
-        return Proof(None, judged.version)
-    warn(f"{model.target} is not served: {judged.problem}")
-    return Proof(Decision(False, 503, "model", "the model is not proved", retry_after=60), judged.version)
-
-
 def _policy(settings: Settings, model: Model) -> str | None:
     """The gateway's own, as `-p` takes it, with a plain path starting at the gateway's file."""
     if model.policy is None:
@@ -147,17 +137,3 @@ def _located(settings: Settings, target: str) -> str:
     if not colon:
         return settings.path(target)
     return f"{scheme}:{settings.path(name)}" if scheme in ("dir", "file") else target
-
-
-def _seen(target: str) -> object:
-    """What changes when a file of the target does: names, sizes, times and inodes. None for what lies elsewhere."""
-    path = target.removeprefix("dir:").removeprefix("file:")
-    if not os.path.exists(path):
-        return None
-    found = []
-    for folder, folders, names in os.walk(path) if os.path.isdir(path) else [("", [], [path])]:
-        folders.sort()
-        for name in sorted(names):
-            status = os.stat(os.path.join(folder, name))
-            found.append((folder, name, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino))
-    return tuple(found)

@@ -12,6 +12,7 @@ from assay.cli import printing
 from assay.errors import UsageError
 
 if TYPE_CHECKING:
+    from assay.api.serving import Judged
     from assay.guard.gateway.settings import Settings
 
 PARTS = ("gateway_keys", "gateway_admin", "gateway_export", "gateway_learn", "gateway_simulate")
@@ -59,28 +60,26 @@ def serve(parsed: argparse.Namespace) -> int:
             "a gateway stands in front of a model server",
             hint="assay gateway --upstream http://127.0.0.1:8080, or --config gateway.yaml",
         )
-    load = _loader(parsed)
-    if not load().upstream and any(route.upstream is None for route in load().routes):
-        raise UsageError("the gateway file names no upstream", hint="upstream: http://127.0.0.1:8080")
-    return _run(load, service=parsed.service)
+    return _run(_loader(parsed), service=_absolute(parsed.service))
 
 
 def decide(parsed: argparse.Namespace) -> int:
     """The decision service alone."""
     from assay.api.serving import read
 
-    path = parsed.config
-    return _run(lambda: read(path), service=parsed.at, proxy=False)
+    path = os.path.abspath(parsed.config)
+    return _run(lambda: read(path), service=_absolute(parsed.at), proxy=False)
 
 
 def check_file(parsed: argparse.Namespace) -> int:
     """What would be served, and whether it would."""
-    from assay.api import serving
-    from assay.guard.gateway.running import rooms
+    from assay.api.serving import judge, read as reading
+    from assay.guard.gateway.running import checking, rooms
 
-    read = serving.read(parsed.config)
-    rooms.check(read)
-    judged = _judged(read)
+    rooms.require_extra()
+    read = reading(parsed.config)
+    checking.check_gateway(read, proxy=bool(read.upstream) or not parsed.service)
+    judged = judge(read) if read.model is not None else None
     if parsed.json:
         printing.as_json(
             {
@@ -103,17 +102,38 @@ def check_file(parsed: argparse.Namespace) -> int:
 
 
 def _run(load: Callable[[], Settings], *, service: str | None, proxy: bool = True) -> int:
-    from assay.api.serving import prover
-    from assay.guard.gateway.running import rooms
+    from assay.api.serving import judge, prover
+    from assay.guard.gateway.running import checking, rooms
     from assay.guard.gateway.running.keeper import warn
+    from assay.guard.gateway.running.processes import apart
     from assay.guard.gateway.running.supervisor import Supervisor
 
     rooms.require_extra()
-    settings = load()
-    rooms.check(settings)
-    if settings.model is not None and (code := _proved_first(settings)):
-        return code
-    return Supervisor(load, lambda read: prover(read, warn), _ready(settings, service), service, proxy).run()
+
+    def check(settings: Settings) -> None:
+        checking.check_gateway(settings, service, proxy)
+
+    def looked_at() -> tuple[Settings, Judged | None]:
+        read = load()
+        check(read)
+        return read, judge(read) if read.model is not None else None
+
+    settings, judged = apart(looked_at)
+    if judged is not None and judged.problem and settings.model is not None:
+        refuses = settings.model.unproved == "refuse"
+        word = "is not served" if refuses else "is served although it is not proved"
+        printing.note(f"assay: {settings.model.target} {word}: {judged.problem}")
+        if refuses:
+            return judged.exit_code
+    ready = _ready(settings, service)
+    return Supervisor(settings, load, check, lambda read: prover(read, warn), ready, service, proxy).run()
+
+
+def _absolute(place: str | None) -> str | None:
+    """A unix socket's path starts here, whatever folder a worker is in."""
+    if place is None or not place.startswith("unix:"):
+        return place
+    return f"unix:{os.path.abspath(place.removeprefix('unix:'))}"
 
 
 def _ready(settings: Settings, service: str | None) -> Callable[[Sequence[str]], None]:
@@ -125,36 +145,6 @@ def _ready(settings: Settings, service: str | None) -> Callable[[Sequence[str]],
         printing.note(f"assay: the gateway listens on {', '.join(where)}")
 
     return ready
-
-
-def _proved_first(settings: Settings) -> int:
-    """Prove the model before anything listens, in a process of its own: what it imports must not be forked later."""
-    pid = os.fork()
-    if pid == 0:
-        code = 3
-        try:
-            judged = _judged(settings)
-            assert judged is not None
-            if judged.problem:
-                word = "is not served" if _refuses(settings) else "is served although it is not proved"
-                printing.note(f"assay: {settings.model.target if settings.model else ''} {word}: {judged.problem}")
-            code = judged.exit_code
-        finally:
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return code if _refuses(settings) else 0
-
-
-def _refuses(settings: Settings) -> bool:
-    return settings.model is not None and settings.model.unproved == "refuse"
-
-
-def _judged(settings: Settings) -> Any:
-    if settings.model is None:
-        return None
-    from assay.api.serving import judge
-
-    return judge(settings)
 
 
 def _loader(parsed: argparse.Namespace) -> Callable[[], Settings]:
@@ -198,6 +188,6 @@ def _over(parsed: argparse.Namespace) -> dict[str, Any]:
             "evidence": here(parsed.directory) if parsed.directory is not None else None,
         }
         over["model"] = {name: value for name, value in model.items() if value}
-    elif parsed.policy is not None or parsed.key:
-        raise UsageError("--policy and --key are about the model that is served", hint="name it with --model")
+    elif parsed.policy is not None or parsed.key or parsed.directory is not None:
+        raise UsageError("--policy, --key and -d are about the model that is served", hint="name it with --model")
     return over

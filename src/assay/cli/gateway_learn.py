@@ -44,15 +44,18 @@ def attest(parsed: argparse.Namespace) -> int:
     from assay.api.endpoint import Limits, observe
     from assay.policy import durations
 
-    logs, target = list(parsed.log or ()), parsed.target
+    logs, target, findings = list(parsed.log or ()), parsed.target, None
     if parsed.gateway is not None:
         from assay.guard.gateway import settings
+        from assay.guard.gateway.running.observation import findings_beside
+        from assay.guard.gateway.running.state import State
 
         read = settings.load(parsed.gateway)
         if not logs and read.log.file not in (None, "-"):
             if read.log.format != "json":
                 raise UsageError(f"{parsed.gateway} logs {read.log.format}", hint="only the JSON form is read back")
             logs = [read.path(str(read.log.file))]
+        findings = findings_beside(State(read).standings)
         if target is None and read.model is not None:
             target = read.model.target if ":" in read.model.target else read.path(read.model.target)
     if not logs or target is None:
@@ -64,6 +67,7 @@ def attest(parsed: argparse.Namespace) -> int:
         target,
         durations.parse(parsed.since, "--since"),
         limits=Limits(parsed.failures),
+        findings=findings,
         sign=not parsed.no_attest,
         **flags.made_with(parsed, "reading"),
     )

@@ -22,7 +22,7 @@ import small_ca
 from assay.errors import DocumentError, UsageError
 from assay.guard.gateway.interface import BODY
 from assay.guard.gateway.proxy import listen
-from assay.guard.gateway.proxy.addresses import address
+from assay.guard.gateway.settings.addresses import address
 from guard.gateway.proxy.running import INFER, Rooms, Upstream, gate_of, post, proxy, request, settings_for, status_of
 
 NOW = datetime.now(UTC)

@@ -11,8 +11,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from assay.guard.gateway.proxy.chunks import Chunks
-from assay.guard.gateway.proxy.heads import AnswerReader, Request, RequestReader
-from assay.guard.gateway.proxy.refusals import Refused
+from assay.guard.gateway.proxy.answer_heads import AnswerReader
+from assay.guard.gateway.proxy.request_heads import Request, RequestReader
+from assay.guard.gateway.refusing import Refused
 
 SECRETS = frozenset({b"authorization"})
 END = b"\r\n\r\n"

@@ -15,7 +15,6 @@ import gateway_edges as edges
 from assay.errors import UsageError
 from assay.guard.gateway.interface import KEEP_BODY, Context, Decision
 from assay.guard.gateway.service import Service, answering, asking
-from assay.guard.gateway.service.certificates import certificate
 
 TARGET = "/v2/models/m/infer"
 SAID = {
@@ -311,5 +310,5 @@ def test_a_certificate_in_both_forms(tmp_path: Path) -> None:
     edges.certificates(tmp_path)
     pem = (tmp_path / "client").read_bytes().partition(b"-----BEGIN PRIVATE")[0]
     der = base64.b64encode(x509.load_pem_x509_certificate(pem).public_bytes(edges.DER))
-    one, other = certificate(quote(pem).encode()), certificate(der)
+    one, other = asking.certificate(quote(pem).encode()), asking.certificate(der)
     assert one == other and one.subject == "CN=alice" and one.names == ("email:alice@example.com",)

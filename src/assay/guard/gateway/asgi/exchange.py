@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from time import perf_counter
 
-from assay.guard.gateway.asgi.reading import LARGE
-from assay.guard.gateway.asgi.refusing import refusal
 from assay.guard.gateway.asgi.types import Message, Receive, Send
 from assay.guard.gateway.interface import Context, Decision
+from assay.guard.gateway.refusing import TOO_LARGE, refusal
 
 GONE: Message = {"type": "http.disconnect"}
 
@@ -49,7 +48,7 @@ class Exchange:
             context = self.context
             context.bytes_in += len(message.get("body", b""))
             if context.bytes_in > self.limit:
-                await self.refuse(LARGE)
+                await self.refuse(TOO_LARGE)
                 return GONE
         elif not self.complete:
             self.context.error = "client-gone"
@@ -102,7 +101,9 @@ class Exchange:
         self.complete = True
         context.status = decision.status
         context.first_byte = perf_counter() - self.begun
-        headers, body = refusal(context, decision, close=decision.status in (413, 408))
+        headers, body = refusal(context, decision)
+        if decision.status in (413, 408) and context.http.startswith("HTTP/1"):
+            headers.append((b"connection", b"close"))
         if context.method == "HEAD":
             body = b""
         context.bytes_out = len(body)

@@ -8,17 +8,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from assay.guard.gateway.asgi.decoding import decoded, plain
 from assay.guard.gateway.asgi.exchange import Exchange, nothing
-from assay.guard.gateway.asgi.reading import LARGE
-from assay.guard.gateway.asgi.refusing import UNHARDENED
 from assay.guard.gateway.asgi.types import Message, Pairs, Receive, Scope, Send
+from assay.guard.gateway.coding import decoded, plain
 from assay.guard.gateway.core import Core
 from assay.guard.gateway.interface import ANSWER, BODY, KEEP_ANSWER, KEEP_BODY, METER, Context, Decision
 from assay.guard.gateway.parts import Meter, Unhardened
+from assay.guard.gateway.refusing import SLOW_BODY, TOO_LARGE, UNHARDENED, Refused
 from assay.guard.gateway.settings.model import Sizes, Timeouts
-
-SLOW = Decision(False, 408, "timeout", "the request's body did not come in time")
 
 _TELLING = frozenset({b"content-length", b"etag", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
 """Headers about the answer's bytes: wrong once they are others, and a digest of the true answer gives it away."""
@@ -66,9 +63,11 @@ class Inspecting(Exchange):
         if needs & BODY or (needs & KEEP_BODY and not plain(coding)):
             body = await self._read(timeouts)
             if type(body) is bytes and not plain(coding):
-                body = decoded(body, coding, self._sizes.decoded)
-                if type(body) is bytes:
-                    replaced = body  # the application is given what was looked into, not what it would decode itself
+                try:
+                    # The application is given what was looked into, not what it would decode itself.
+                    body = replaced = decoded(body, coding, self._sizes.decoded)
+                except Refused as refused:
+                    body = refused.decision
             if type(body) is not bytes:
                 if body is not None:
                     assert isinstance(body, Decision)
@@ -122,13 +121,13 @@ class Inspecting(Exchange):
                     piece = message.get("body", b"")
                     self.context.bytes_in += len(piece)
                     if self.context.bytes_in > self.limit:
-                        return LARGE
+                        return TOO_LARGE
                     pieces.append(piece)
                     if not message.get("more_body"):
                         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
                     limit.reschedule(begun + timeouts.body + self.context.bytes_in / 16384)
         except TimeoutError:
-            return SLOW
+            return SLOW_BODY
 
     async def receive(self) -> Message:
         """For the application."""

@@ -14,12 +14,12 @@ from time import perf_counter
 from assay.errors import UsageError
 from assay.guard.gateway.asgi.exchange import Exchange
 from assay.guard.gateway.asgi.inspecting import Inspecting
-from assay.guard.gateway.asgi.reading import LARGE, PATHS, Limits, context_of
-from assay.guard.gateway.asgi.refusing import FAULT
+from assay.guard.gateway.asgi.reading import PATHS, Limits, context_of
 from assay.guard.gateway.asgi.sockets import NO_SOCKET, Socket
 from assay.guard.gateway.asgi.types import App, Receive, Scope, Send
 from assay.guard.gateway.core import Core, Gate
 from assay.guard.gateway.interface import ANSWER, BODY, Context
+from assay.guard.gateway.refusing import FAULT, TOO_LARGE
 from assay.guard.gateway.settings import Settings
 
 _logger = logging.getLogger("assay.gateway")
@@ -59,7 +59,7 @@ class Middleware:
             sizes = self._limits.routes[context.route.index]
             length = context.headers.get(b"content-length")
             if length is not None and int(length) > sizes.body:
-                return await exchange.refuse(LARGE)
+                return await exchange.refuse(TOO_LARGE)
             exchange.limit = sizes.body
             if context.needs:
                 exchange = inspecting = Inspecting(core, context, receive, send, sizes, begun)

@@ -11,33 +11,29 @@ from time import time
 from typing import Any
 from urllib.parse import quote
 
+from assay.guard.gateway import certificates
 from assay.guard.gateway.asgi.types import Scope
+from assay.guard.gateway.headers import LENGTH, host_name, host_names, join, single
 from assay.guard.gateway.interface import Certificate, Context, Decision
+from assay.guard.gateway.refusing import LARGE_HEAD, LONG_LINE, OTHER_HOST, REPEATED
 from assay.guard.gateway.settings import Settings
 from assay.guard.gateway.settings.model import Sizes
 
-REPEATED = Decision(False, 400, "head", "a header that must stand alone was sent twice")
-FRAMING = Decision(False, 400, "head", "the request's length is said in two ways, or in none that counts")
-HOST = Decision(False, 400, "head", "this service does not go by the name that the request gives it")
-MANY = Decision(False, 431, "head", "the request's headers are too many or too long")
-LONG = Decision(False, 414, "head", "the request's target is too long")
-LARGE = Decision(False, 413, "size", "the request's body is too large")
+FRAMING = Decision(False, 400, "framing", "the request's length is said in two ways, or in none that counts")
 PATHS = Decision(False, 400, "path", "the server's path and raw_path are not the same path")
-
-_ALONE = frozenset({b"host", b"content-length", b"content-type", b"authorization", b"transfer-encoding"})
 
 
 class Limits:
     """What of one configuration a head is held against."""
 
-    __slots__ = ("alone", "bytes", "count", "hosts", "line", "routes", "sizes")
+    __slots__ = ("bytes", "count", "hosts", "line", "routes", "single", "sizes")
 
     def __init__(self, settings: Settings) -> None:
         self.sizes = sizes = settings.sizes
         self.line, self.bytes, self.count = int(sizes.line), int(sizes.headers), sizes.count
         """Of the target; of all headers; how many these may be."""
-        self.hosts = frozenset(name.lower().encode() for name in settings.host)
-        self.alone = _ALONE | {settings.callers.header.lower().encode()}
+        self.hosts = host_names(settings)
+        self.single = single(settings, cookies=True)
         """Names of headers that may not be repeated."""
         self.routes: list[Sizes] = [route.sizes or settings.sizes for route in settings.routes]
         """By the route's index."""
@@ -49,7 +45,7 @@ def context_of(scope: Scope, limits: Limits) -> tuple[Context, Decision | None]:
     headers = {name: value.strip() for name, value in given}  # httptools leaves what stands behind a value
     problem = None
     if len(headers) != len(given):
-        headers, problem = _joined(given, limits.alone)
+        headers, problem = _joined(given, limits.single)
     target = scope.get("raw_path") or quote(scope["path"]).encode()
     if query := scope["query_string"]:
         target = b"%b?%b" % (target, query)
@@ -71,38 +67,33 @@ def context_of(scope: Scope, limits: Limits) -> tuple[Context, Decision | None]:
 def _problem(context: Context, count: int, limits: Limits) -> Decision | None:
     headers = context.headers
     if count > limits.count or len(b"".join(headers.values())) + len(b"".join(headers)) > limits.bytes:
-        return MANY
+        return LARGE_HEAD
     if len(context.target) > limits.line:
-        return LONG
+        return LONG_LINE
     length = headers.get(b"content-length")
     if length is None:
         # Nobody but HTTP/1 has it, and there only this one coding has one meaning.
         if (coding := headers.get(b"transfer-encoding")) is not None and coding.lower() != b"chunked":
             return FRAMING
-    elif b"transfer-encoding" in headers or not length.isdigit() or len(length) > 18:
+    elif b"transfer-encoding" in headers or LENGTH.fullmatch(length) is None:
         return FRAMING
-    if limits.hosts:
-        name, colon, port = headers.get(b"host", b"").lower().rpartition(b":")
-        host = name if colon and port.isdigit() else headers.get(b"host", b"").lower()
-        if host not in limits.hosts:
-            return HOST
+    if limits.hosts and host_name(headers.get(b"host", b"")) not in limits.hosts:
+        return OTHER_HOST
     return None
 
 
-def _joined(
-    given: Iterable[tuple[bytes, bytes]], alone: frozenset[bytes]
-) -> tuple[dict[bytes, bytes], Decision | None]:
-    """Repeated headers as one (RFC 9110, 5.3; RFC 9113, 8.2.3 for cookies)."""
+def _joined(given: Iterable[tuple[bytes, bytes]], lone: frozenset[bytes]) -> tuple[dict[bytes, bytes], Decision | None]:
+    """Repeated headers as one."""
     headers: dict[bytes, bytes] = {}
     problem = None
     for name, value in given:
         value = value.strip()
         if name not in headers:
             headers[name] = value
-        elif name in alone:
+        elif name in lone:
             problem = REPEATED
         else:
-            headers[name] = headers[name] + (b"; " if name == b"cookie" else b", ") + value
+            join(headers, name, value)
     return headers, problem
 
 
@@ -117,23 +108,7 @@ def _certificate(scope: Scope) -> Certificate | None:
 
 @lru_cache(256)
 def _parsed(pem: str) -> Certificate | None:
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes
-
     try:
-        certificate = x509.load_pem_x509_certificate(pem.encode())
-        subject = certificate.subject.rfc4514_string()
-        digest = certificate.fingerprint(hashes.SHA256()).hex()
-        try:
-            named = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-        except x509.ExtensionNotFound:
-            return Certificate(subject, (), digest)
+        return certificates.read(pem.encode())
     except ValueError:
         return None  # nobody is proved by what cannot be read
-    kinds: tuple[tuple[str, type], ...] = (
-        ("DNS", x509.DNSName),
-        ("URI", x509.UniformResourceIdentifier),
-        ("email", x509.RFC822Name),
-    )
-    names = tuple(f"{word}:{value}" for word, kind in kinds for value in named.get_values_for_type(kind))
-    return Certificate(subject, names, digest)

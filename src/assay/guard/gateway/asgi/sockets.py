@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from time import perf_counter
 
-from assay.guard.gateway.asgi.refusing import refusal
 from assay.guard.gateway.asgi.types import Message, Receive, Scope, Send
 from assay.guard.gateway.interface import Context, Decision
+from assay.guard.gateway.refusing import refusal
 
 NO_SOCKET = Decision(False, 403, "route", "this route takes no WebSocket connections")
 

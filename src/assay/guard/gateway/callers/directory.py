@@ -128,6 +128,9 @@ class Directory:
         if not self._asks:  # then these are no credentials of ours, and may be the model server's
             given = own = None
         if certified is not None:
+            assert context.certificate is not None
+            if context.certificate.not_after < context.at:  # TLS has looked only when the connection began
+                return self._refuse(context, "certificate-ended")
             return certified if given is None and own is None else self._refuse(context, "ambiguous", AMBIGUOUS)
         if given is None:
             return self._stranger(context) if own is None else self._by_key(context, own, own, bearer=False)

@@ -17,7 +17,7 @@ import os
 import random
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -26,6 +26,9 @@ from assay.guard.gateway.limits.exchange import Digest, Exchange, News, Total
 from assay.guard.gateway.limits.file import REFUSE_AFTER
 from assay.guard.gateway.limits.shared import Shared
 from assay.guard.gateway.settings.model import Redis
+
+if TYPE_CHECKING:
+    import redis
 
 KEPT = 512
 """Messages that the stream keeps, about; who was away for longer loses windows and rates that are mostly over."""
@@ -75,6 +78,28 @@ class Unsent(msgspec.Struct, frozen=True):
     """Whether it says all that there is to say, after having been away."""
 
 
+def client(settings: Redis) -> redis.Redis:
+    """Connects when it is used. Raises `UsageError` for a URL that is none, `MissingExtraError` without the library."""
+    try:
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+    except ImportError:
+        raise MissingExtraError("counters of several machines", "gateway") from None
+    try:
+        return redis.Redis.from_url(
+            settings.url,
+            socket_timeout=PATIENCE,
+            socket_connect_timeout=PATIENCE,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"redis.url: {error}", hint="redis://:password@host:6379/0, rediss://… or unix://…"
+        ) from None
+
+
 class Synced:
     """What keeps a machine's `Shared` counters in step with other machines'. One for each machine."""
 
@@ -82,24 +107,9 @@ class Synced:
         """Raises `UsageError` for a URL that is none, `MissingExtraError` without the library. Connects in `start`."""
         if not counters.synced:
             raise ValueError("counters that are not kept apart cannot be synced")
-        try:
-            import redis
-            from redis.backoff import NoBackoff
-            from redis.retry import Retry
-        except ImportError:
-            raise MissingExtraError("counters of several machines", "gateway") from None
-        try:
-            self._client = redis.Redis.from_url(
-                settings.url,
-                socket_timeout=PATIENCE,
-                socket_connect_timeout=PATIENCE,
-                retry=Retry(NoBackoff(), 0),
-                health_check_interval=0,
-            )
-        except ValueError as error:
-            raise UsageError(
-                f"redis.url: {error}", hint="redis://:password@host:6379/0, rediss://… or unix://…"
-            ) from None
+        self._client = client(settings)
+        import redis  # which is there, then
+
         self._failures = (redis.RedisError, OSError)
         self._script = self._client.register_script(_SCRIPT)
         self._counters = counters

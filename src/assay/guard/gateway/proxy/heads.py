@@ -7,7 +7,7 @@ repaired; readers have no state but a memory of what they have seen before.
 from __future__ import annotations
 
 import re
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from typing import Generic, TypeAlias, TypeVar
 
 from assay.guard.gateway.headers import SINGLE
@@ -54,7 +54,7 @@ Line: TypeAlias = "tuple[bytes, bytes, bytes, int]"
 _T = TypeVar("_T")
 
 
-class HeadReader(Generic[_T]):
+class HeadReader(ABC, Generic[_T]):
     """Reads heads of one kind."""
 
     def __init__(self, single: frozenset[bytes] = SINGLE) -> None:

@@ -11,7 +11,21 @@ import stat
 from assay.errors import UsageError
 
 BACKLOG = 1024
+PATH = 107
+"""Bytes that a unix socket's path may have (unix(7), without its last zero)."""
 _PLACE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]*)):([0-9]{1,5})")
+
+
+def parse(text: str) -> re.Match[str] | None:
+    """Host and port of a place; None: it is a unix socket's. Raises `UsageError` where it is no place."""
+    if text.startswith("unix:"):
+        if not 0 < len(os.fsencode(text)) - 5 <= PATH or "\0" in text:
+            raise UsageError(f"{text[:150]!r} cannot be a socket: its path has 1 to {PATH} bytes")
+        return None
+    match = _PLACE.fullmatch(text)
+    if match is None or int(match[3]) > 65535:
+        raise UsageError(f"{text[:100]!r} is no address to listen on", hint="write HOST:PORT, [IPV6]:PORT or unix:PATH")
+    return match
 
 
 def listen(text: str, reuse_port: bool = False) -> socket.socket:
@@ -20,11 +34,9 @@ def listen(text: str, reuse_port: bool = False) -> socket.socket:
     With ``reuse_port`` several processes may listen on the same one. A unix socket that nobody listens on any more is
     replaced; one that somebody does is an error. Raises `UsageError`.
     """
-    if text.startswith("unix:"):
+    match = parse(text)
+    if match is None:
         return _unix(text.removeprefix("unix:"))
-    match = _PLACE.fullmatch(text)
-    if match is None or int(match[3]) > 65535:
-        raise UsageError(f"{text[:100]!r} is no address to listen on", hint="write HOST:PORT, [IPV6]:PORT or unix:PATH")
     host, port = match[1] or match[2] or "0.0.0.0", int(match[3])  # noqa: S104 - who leaves the host out asks for it
     family = socket.AF_INET6 if match[1] else socket.AF_INET
     listener = None

@@ -10,7 +10,7 @@ import contextlib
 import os
 from collections.abc import Mapping
 
-from assay.errors import AssayError, UsageError
+from assay.errors import AssayError, StoreError, UsageError
 from assay.files import read_file, write_atomic
 from assay.guard.gateway.admin.interface import Denied
 from assay.guard.gateway.settings import Settings
@@ -27,7 +27,7 @@ def read(path: str, now: float) -> dict[str, Denied]:
         until, _, why = comment.strip().partition(" ")
         end = None if until in ("", "-") else float(until)
         if (name := address.strip()) and (end is None or end > now):
-            entries[name] = Denied(name, end, why)
+            entries[name] = Denied(name, end, _text(why))
     return entries
 
 
@@ -69,6 +69,19 @@ def push(settings: Settings, path: str, now: float) -> None:
 
 def _write(path: str, entries: Mapping[str, Denied]) -> None:
     lines = [
-        f"{one.address} # {'-' if one.until is None else f'{one.until:.3f}'} {one.why}\n" for one in entries.values()
+        f"{one.address} # {'-' if one.until is None else f'{one.until:.3f}'} {_ascii(one.why)}\n"
+        for one in entries.values()
     ]
-    write_atomic(path, "".join(lines).encode(), mode=0o600)
+    try:
+        write_atomic(path, "".join(lines).encode("ascii"), mode=0o600)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be written: {error.strerror}") from None
+
+
+def _ascii(text: str) -> str:
+    """On one line and in ASCII, as a list of networks has to be: another letter would make all of it unreadable."""
+    return text.encode("unicode_escape").decode("ascii")
+
+
+def _text(escaped: str) -> str:
+    return escaped.encode("ascii", "replace").decode("unicode_escape", "replace")

@@ -65,16 +65,17 @@ class Embedded:
         self._proof.version = proof.version
 
     def _run(self) -> None:
-        last = 0.0
-        while True:
+        last, over = 0.0, False
+        while not over:
             over = self._over.wait(TURN)
-            self.observation.take(self._made.observer.take())
             now = time.time()
-            if not 0 <= now - last < 1.0 or over:
-                last = now
-                self._made.refresh()
-                self.observation.tick(now)
-                self._counters.sync()
-            if over:
-                self.observation.close()
-                return
+            try:
+                self.observation.take(self._made.observer.take())
+                if not 0 <= now - last < 1.0 or over:
+                    last = now
+                    self._made.refresh()
+                    self.observation.tick(now)
+                    self._counters.sync()
+            except Exception as error:  # without this thread no key would ever be revoked
+                warn(f"the gateway's housekeeping has failed, and is tried again: {type(error).__name__}: {error}")
+        self.observation.close()

@@ -109,6 +109,11 @@ class _Caller:
         self.seen = sample.at
 
 
+def findings_beside(standings: str) -> str:
+    """The file of open findings (documents of `alerts.finding`), beside a file of standings."""
+    return f"{standings.removesuffix('.json')}-findings.json"
+
+
 class Observation:
     """See the module. Not thread-safe: one thread calls it."""
 
@@ -127,6 +132,7 @@ class Observation:
         """
         self._rooms = rooms
         self._place = place
+        self._findings = findings_beside(place)
         self._scope = scope
         self._tell = tell
         self._warn = warn
@@ -137,12 +143,11 @@ class Observation:
         self._callers: OrderedDict[str, _Caller] = OrderedDict()
         self._said: set[str] = set()
         self._open: tuple[str, ...] | None = None
-        self._learned = f"{place.removesuffix('.json')}-learned.json"
         self._saved = 0.0
         self._cost = 0.0
         self._changed = False
         if before is None:
-            self._restore()
+            self.standings |= restored(place, rooms.detectors)
         else:
             self._follow(before)
 
@@ -282,16 +287,20 @@ class Observation:
             self._tell(told)
 
     def _announce(self, now: float) -> None:
-        """Tell people, where there is something that they have not heard."""
-        if self._rooms.detectors is None or not self._rooms.alerts.sinks:
+        """Write down and tell people, where there is something that they have not heard."""
+        if self._rooms.detectors is None:
             return
-        from assay import alerts
-
         found = self._rooms.detectors.findings()
         names = tuple(sorted(finding.key for finding in found))
         if names == self._open:
             return
         self._open = names
+        written = msgspec.json.encode({"version": 1, "findings": [asdict(one) for one in found]})
+        self._try(lambda: write_atomic(self._findings, written, mode=0o600))
+        if not self._rooms.alerts.sinks:
+            return
+        from assay import alerts
+
         for warning in alerts.report(self._scope, found, self._rooms.alerts, datetime.fromtimestamp(now, UTC)).warnings:
             self._once(warning)
 
@@ -313,28 +322,8 @@ class Observation:
         if self._rooms.detectors is None:
             return
         began = time.monotonic()
-        write_atomic(self._learned, self._rooms.detectors.export_state(), mode=0o600)
+        write_atomic(_learned(self._place), self._rooms.detectors.export_state(), mode=0o600)
         self._cost = time.monotonic() - began
-
-    def _restore(self) -> None:
-        place = self._place
-        try:
-            if os.path.lexists(place):
-                saved = msgspec.json.decode(read_file(place), type=_Saved)
-                if saved.version != 1:
-                    raise DocumentError(f"it has the version {saved.version}, which is not known")
-                self.standings |= {
-                    key: Standing(Level(level), math.inf if until is None else until, why, by_hand)
-                    for key, (level, until, why, by_hand) in saved.standings.items()
-                }
-            place = self._learned
-            if self._rooms.detectors is not None and os.path.lexists(place):
-                self._rooms.detectors.restore_state(read_file(place))
-        except (AssayError, msgspec.MsgspecError, ValueError) as error:
-            # Blocked callers would be free again: that is for a person to decide, not for a damaged file.
-            raise DocumentError(
-                f"{place} is damaged, and it says who is blocked: {error}", hint="restore it, or delete it"
-            ) from None
 
     def _follow(self, before: Observation) -> None:
         """Go on with what is in memory: the disk may have taken nothing."""
@@ -349,3 +338,31 @@ class Observation:
         if sentence not in self._said and len(self._said) < 1000:
             self._said.add(sentence)
             self._warn(sentence)
+
+
+def restored(place: str, detectors: Detecting | None) -> dict[str, Standing]:
+    """Standings from the file ``place``, and what detectors had learned into them. Raises `DocumentError`."""
+    found: dict[str, Standing] = {}
+    name = place
+    try:
+        if os.path.lexists(name):
+            saved = msgspec.json.decode(read_file(name), type=_Saved)
+            if saved.version != 1:
+                raise DocumentError(f"it has the version {saved.version}, which is not known")
+            for key, (level, until, why, by_hand) in saved.standings.items():
+                found[key] = Standing(Level(level), math.inf if until is None else until, why, by_hand)
+        name = _learned(place)
+        if detectors is not None and os.path.lexists(name):
+            detectors.restore_state(read_file(name))
+    except (AssayError, msgspec.MsgspecError, ValueError) as error:
+        # Blocked callers would be free again: that is for a person to decide, not for a damaged file.
+        why = error.message if isinstance(error, AssayError) else str(error)
+        raise DocumentError(
+            f"{name} is damaged, and it says who is blocked: {why}", hint="restore it, or delete it"
+        ) from None
+    return found
+
+
+def _learned(place: str) -> str:
+    """The file beside that of the standings."""
+    return f"{place.removesuffix('.json')}-learned.json"

@@ -16,6 +16,7 @@ from assay.guard.gateway.interface import Level, Standing
 from assay.guard.gateway.metrics.prometheus import exposition
 from assay.guard.gateway.running import denied, rooms
 from assay.guard.gateway.running.keeper import Keeper
+from assay.guard.gateway.running.reloading import taken
 
 SHOWN = 1000
 """Callers that are listed."""
@@ -108,9 +109,11 @@ class Operations:
 
     def reload(self) -> Sequence[str]:
         """Have the supervisor read the file anew; a bad one is said here and changes nothing."""
-        self.keeper.load()
+        settings, fixed = taken(self.keeper.settings, self.keeper.load())
+        self.keeper.check(settings)
         os.kill(self.keeper.supervisor, signal.SIGHUP)
-        return ["the configuration is being read by all processes"]
+        kept = [f"only a restart changes: {', '.join(fixed)}"] if fixed else []
+        return ["the configuration is being read by all processes", *kept]
 
     def configuration(self) -> Mapping[str, Any]:
         """Without secrets."""

@@ -19,6 +19,7 @@ BODIES = 16 << 20
 COUNT = 50_000
 """Samples that may wait."""
 
+
 @dataclass(slots=True)
 class Waiting:
     """What waits for the keeper. Each number has one writer, so that a thread may take while another adds."""

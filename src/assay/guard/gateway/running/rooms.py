@@ -89,30 +89,6 @@ def require_extra() -> None:
             raise MissingExtraError(f"the gateway ({name} is not installed)", "gateway")
 
 
-def check(settings: Settings) -> None:
-    """Raise `AssayError` for whatever would only fail later: rules, schemas, keys, detectors, capture."""
-    from assay.alerts import settings as alerts
-    from assay.guard.gateway import capture, detect, logs
-    from assay.guard.gateway.admin import places
-    from assay.guard.gateway.callers import directory
-    from assay.guard.gateway.limits.local import Local
-    from assay.guard.gateway.limits.plans import Plans
-    from assay.guard.gateway.protocols import routes
-    from assay.guard.gateway.rules import ruleset
-
-    counters = Local()
-    ruleset.compile(settings, counters)
-    Plans(settings, counters)
-    directory.build(settings)
-    routes.build(settings, bytes(32))
-    detect.build(settings)
-    logs.check(settings)
-    capture.check(settings)
-    alerts.parse(settings.alerts, settings.path("gateway.yaml"))
-    if settings.admin is not None:
-        places.parse(places.configured(settings)[0])
-
-
 def make(
     settings: Settings,
     state: State,

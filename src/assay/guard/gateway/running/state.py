@@ -29,21 +29,31 @@ class State:
         """Make the folder and the key where they are not there. Raises `UsageError` where others may write into it."""
         try:
             os.makedirs(self.folder, mode=0o700, exist_ok=True)
+            self.examine()
+            self._fill()
+        except OSError as error:
+            raise UsageError(f"the state folder {self.folder} cannot be used: {error.strerror}") from None
+        return self
+
+    def examine(self) -> None:
+        """Raise `UsageError` where the folder is not ours alone."""
+        try:
             status = os.stat(self.folder)
         except OSError as error:
-            raise UsageError(f"the state folder {self.folder} cannot be made: {error.strerror}") from None
+            raise UsageError(f"the state folder {self.folder} cannot be used: {error.strerror}") from None
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
             raise UsageError(
                 f"{self.folder} cannot hold the gateway's state: it is not yours alone",
                 hint="a folder that belongs to the gateway's user, with mode 700",
             )
+
+    def _fill(self) -> None:
         if not os.path.lexists(self._key):
             with contextlib.suppress(FileExistsError):  # another gateway on the same folder was faster
                 write_atomic(self._key, os.urandom(32), mode=0o600, exclusive=True)
         if not os.path.lexists(self.denied):
             with contextlib.suppress(FileExistsError):
                 write_atomic(self.denied, b"", mode=0o600, exclusive=True)
-        return self
 
     def secret(self, use: str) -> bytes:
         """32 bytes for one use (``log``, ``noise``, …), the same after a restart. Raises `UsageError`."""

@@ -175,9 +175,7 @@ class Supervisor:
                 for one in several if other != place else ():
                     if one.family != socket.AF_UNIX:  # one that all share must stay
                         one.close()
-            return serve(
-                place, self.settings, self.load, counters, sockets[place], service, self._begun, self._life[0]
-            )
+            return serve(place, self.settings, self.load, counters, sockets[place], service, self._begun, self._life[0])
         import asyncio
 
         for one in [*(one for several in sockets for one in several), *service]:

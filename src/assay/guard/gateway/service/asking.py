@@ -7,11 +7,14 @@ twice or makes no sense ends the question: it must never be guessed.
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from functools import lru_cache
 from ipaddress import ip_address
+from urllib.parse import unquote_to_bytes
 
-from assay.guard.gateway.interface import Context
-from assay.guard.gateway.service.certificates import certificate
+from assay.guard.gateway import certificates
+from assay.guard.gateway.headers import LENGTH as NUMBER
+from assay.guard.gateway.interface import Certificate, Context
 
 METHOD = b"x-original-method"
 TARGET = b"x-original-uri"
@@ -32,8 +35,7 @@ PLAIN = b"x-edge-answer"
 """``status``: the edge takes any status, not only 200, 401 and 403."""
 
 OURS = frozenset({METHOD, TARGET, PEER, PROTOCOL, SCHEME, LENGTH, CERTIFICATE, SECRET, PLAIN})
-ALONE = OURS | {b"host", b"content-type", b"authorization"}
-"""Headers that come once."""
+"""Headers that come once, beside those of `headers.single`."""
 
 _TOKEN = re.compile(rb"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,64}")
 _PROTOCOLS = {b"HTTP/1.0": "HTTP/1.0", b"HTTP/1.1": "HTTP/1.1", b"HTTP/2.0": "HTTP/2.0", b"HTTP/2": "HTTP/2.0"} | {
@@ -66,7 +68,7 @@ class Question:
         self.length = 0
         """Of the body, as declared."""
         if length:
-            if not length.isdigit() or len(length) > 19:
+            if NUMBER.fullmatch(length) is None:
                 raise ValueError
             headers[b"content-length"] = length
             self.length = int(length)
@@ -84,6 +86,13 @@ class Question:
             tls=self._tls,
             certificate=self._certificate,
         )
+
+
+@lru_cache(1024)
+def certificate(shown: bytes) -> Certificate:
+    """As an edge hands it on: PEM with ``%`` escapes (nginx, Envoy) or DER in base64 (HAProxy). Raises `ValueError`."""
+    escaped = shown.startswith(b"-----")
+    return certificates.read(unquote_to_bytes(shown) if escaped else b64decode(shown, validate=True))
 
 
 @lru_cache(64)

@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 from assay.errors import MissingExtraError, UsageError
 from assay.guard.gateway.core import Core, Gate
+from assay.guard.gateway.headers import join, single
 from assay.guard.gateway.interface import ANSWER, BODY, Context, Decision
+from assay.guard.gateway.refusing import TOO_LARGE
 from assay.guard.gateway.service import answering, asking
 from assay.guard.gateway.settings import Settings
 
@@ -34,7 +36,6 @@ _LONG = 2048
 """Bytes of the longest one that is."""
 
 _UNSEEN = Decision(False, 503, "edge", "this is only served through the gateway itself")
-_LARGE = Decision(False, 413, "size", "the body is too large")
 _FAILED = Decision(False, 503, "error", "the request could not be judged")
 
 
@@ -93,6 +94,8 @@ class Service:
         self.largest = settings.sizes.line + settings.sizes.headers + (32 << 10)  # a certificate besides
         self.small = min((one.sizes or settings.sizes).body for one in settings.routes)
         """Bytes of a body that every route takes."""
+        self.single = asking.OURS | single(settings, cookies=True)
+        """Names of headers that may not be repeated."""
 
     def figures(self) -> Mapping[str, float]:
         """For metrics: open connections, and questions by what became of them."""
@@ -223,10 +226,10 @@ class Connection(asyncio.Protocol):
         headers = self._headers
         if name not in headers:
             headers[name] = value
-        elif name in asking.ALONE:
+        elif name in self._service.single:
             self._bad = True
         else:
-            headers[name] += (b"; " if name == b"cookie" else b", ") + value
+            join(headers, name, value)
 
     def on_body(self, body: bytes) -> None:
         """Of the parser."""
@@ -304,5 +307,5 @@ def _decide(core: Core, context: Context, length: int, service: Service) -> Deci
     if length > service.small and decision.allowed and context.route is not None:
         sizes = core.settings.routes[context.route.index].sizes or core.settings.sizes
         if length > sizes.body:
-            return core.refuse(context, _LARGE)
+            return core.refuse(context, TOO_LARGE)
     return decision

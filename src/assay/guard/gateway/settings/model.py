@@ -19,9 +19,11 @@ class Tls(Section, frozen=True):
     certificate: str
     """PEM: the certificate and its intermediates."""
     key: str
+    """PEM: its private key."""
     client_ca: str | None = None
     """PEM: who may vouch for callers' certificates."""
     client_certificates: Literal["none", "optional", "required"] = "none"
+    """Whether callers show one: not asked, asked, or nobody gets in without."""
 
 
 class Sizes(Section, frozen=True):
@@ -66,7 +68,7 @@ class Model(Section, frozen=True):
     """The model that is served, which has to be proved."""
 
     target: str
-    """As `assay verify` takes it."""
+    """As `assay verify` takes it; the gateway looks at these files, not into the model server."""
     policy: str | None = None
     """As ``-p`` takes it; None: the configuration's, else its signature alone."""
     keys: tuple[str, ...] = ()
@@ -87,7 +89,9 @@ class Jwt(Section, frozen=True):
     """Tokens of one issuer (RFC 7519, OIDC)."""
 
     issuer: str
+    """The token's ``iss``, to the letter."""
     audience: tuple[str, ...]
+    """One of these is in the token's ``aud``; it also has ``exp`` and ``iat``."""
     jwks: str
     """A file or an ``https://`` address."""
     algorithms: tuple[Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"], ...] = (
@@ -95,16 +99,21 @@ class Jwt(Section, frozen=True):
         "ES256",
         "EdDSA",
     )
+    """What tokens may be signed with; symmetric ones never."""
     subject: str = "sub"
     """Claim that says who it is."""
     owner: str | None = None
     """Claim that says to whom callers belong; None: the subject."""
     plan: str = "default"
+    """Name of the usage plan."""
     plan_claim: str | None = None
     """Claim that names a plan, where it is one that the file has."""
     groups_claim: str | None = "scope"
+    """Claim with scopes, for rules."""
     permissions: tuple[dict[str, str], ...] = ({},)
+    """What these callers may do, ``{protocol, model, version, verb}``, each a glob; what is left out is any."""
     leeway: Seconds = Seconds(30)
+    """How far clocks may be apart."""
     refresh: Seconds = Seconds(300)
     """How often the key set is fetched; a token with an unknown key asks for it too, at most every 10 seconds."""
 
@@ -113,7 +122,9 @@ class Mutual(Section, frozen=True):
     """Callers by certificate."""
 
     plan: str = "default"
+    """Name of the usage plan."""
     permissions: tuple[dict[str, str], ...] = ({},)
+    """As for ``jwt``."""
     subjects: tuple[str, ...] = ("*",)
     """Globs over the subject (RFC 4514) or a name (``DNS:…``, ``URI:spiffe://…``)."""
 
@@ -128,7 +139,9 @@ class Callers(Section, frozen=True):
     header: str = "x-api-key"
     """Where a key is, beside ``Authorization: Bearer``."""
     jwt: tuple[Jwt, ...] = ()
+    """Issuers of tokens that count."""
     mtls: Mutual | None = None
+    """Callers by the certificate that ``tls`` asks for."""
 
 
 class Plan(Section, frozen=True):
@@ -143,21 +156,30 @@ class Plan(Section, frozen=True):
     requests: dict[Literal["hour", "day", "week", "month", "life"], Count] = {}
     """Quotas; calendar periods in UTC."""
     rows: dict[Literal["hour", "day", "week", "month", "life"], Count] = {}
+    """Predictions, however many are in a request."""
     tokens: dict[Literal["hour", "day", "week", "month", "life"], Count] = {}
+    """In and out together; reserved before the answer, settled after it."""
     cost: dict[Literal["hour", "day", "week", "month", "life"], float] = {}
+    """In the unit of the route's ``price``."""
     information: dict[Literal["hour", "day", "week", "month", "life"], float] = {}
     """Bits that answers may give away: the sum of what each could have said, by classes and hardening."""
     token_rate: Rate | None = None
+    """Tokens, on average."""
     row_rate: Rate | None = None
+    """Predictions, on average."""
 
 
 class Price(Section, frozen=True):
     """What a request costs, in any unit."""
 
     request: float = 0.0
+    """Each request."""
     row: float = 0.0
+    """Each prediction."""
     token_in: float = 0.0
+    """Each token that is sent."""
     token_out: float = 0.0
+    """Each token that is answered."""
 
 
 class Hardening(Section, frozen=True):
@@ -189,12 +211,14 @@ class Schema(Section, frozen=True):
     rows: Count = 1000
     """Most rows of a request."""
     mode: Literal["enforce", "count"] = "enforce"
+    """``count``: what would be refused is let through."""
 
 
 class RouteSettings(Section, frozen=True):
     """What is served. Anything else is denied."""
 
     protocol: Literal["json", "open-inference", "kserve-v1", "sagemaker", "openai"]
+    """What is spoken there; ``json`` is your own."""
     path: str | None = None
     """For ``json``: the path (POST); for the others a prefix before the protocol's own paths."""
     models: tuple[str, ...] = ("*",)
@@ -208,27 +232,34 @@ class RouteSettings(Section, frozen=True):
     verbs: tuple[str, ...] = ()
     """Only these; none: all of the protocol's that are safe."""
     schema: Schema | None = None
+    """What rows must look like."""
     harden: str | None = None
     """Name of a hardening for every answer."""
     price: Price = Price()
+    """What a request costs, for plans with ``cost``."""
     sizes: Sizes | None = None
+    """Instead of the gateway's, as a whole."""
     timeouts: Timeouts | None = None
+    """Instead of the gateway's, as a whole."""
     max_tokens: Count = 4096
     """What is reserved where a request sets no limit."""
     websocket: bool = False
     """Whether a connection may be upgraded."""
     capture: bool = True
+    """Whether it is captured, where the file asks for capture."""
 
 
 class Rule(Section, frozen=True):
     """One rule; they are asked by rising priority."""
 
     id: Name
+    """Its name in the log, metrics and refusals."""
     priority: int
+    """Each another; the lowest is asked first."""
     action: Literal["allow", "block", "count", "challenge"]
     """``allow`` and ``block`` end it, ``count`` goes on, ``challenge`` is 401, or 429 for rates."""
     match: dict[str, Any] = {}
-    """A statement: see `gateway.rules`. Empty: every request."""
+    """A statement, see below; none: every request."""
     rate: dict[str, Any] | None = None
     """Makes it a rate-based rule: ``{limit, window, by, scope-down}``."""
     status: Annotated[int, Meta(ge=400, le=599)] | None = None
@@ -241,9 +272,13 @@ class Log(Section, frozen=True):
     file: str | None = None
     """None: none; ``-``: standard output."""
     format: Literal["json", "clf", "csv", "xml", "cloudtrail"] = "json"
+    """The ten fields of API Gateway's logs; ``json`` and ``cloudtrail`` have more."""
     rotate: Bytes = Bytes(100 << 20)
+    """A new file begins at this size."""
     keep: Count = 10
+    """So many old files are kept."""
     compress: bool = True
+    """Whether old files are packed (gzip)."""
     drop: tuple[str, ...] = ()
     """Fields that are left empty."""
     hash: tuple[str, ...] = ()
@@ -256,23 +291,30 @@ class Masking(Section, frozen=True):
     field: str
     """A glob over names of columns or paths (``$.instances[*].email``)."""
     do: Literal["drop", "hash", "mask"]
+    """``drop`` it, keep a keyed digest (``hash``), or write ``***`` (``mask``)."""
     model: str = "*"
+    """A glob over names of models."""
 
 
 class Capture(Section, frozen=True):
     """Inputs and outputs that are kept, for `assay monitor`."""
 
     folder: str
+    """Where files lie: ``FORMAT/ENDPOINT/MODEL/YYYY/MM/DD/HH``."""
     format: tuple[Literal["parquet", "jsonl"], ...] = ("parquet", "jsonl")
+    """Parquet has a row for each prediction, JSON Lines an event for each request (SageMaker's form)."""
     sample: Annotated[float, Meta(ge=0, le=100)] = 100.0
     """Percentage of requests."""
     input: bool = True
+    """Whether requests are kept."""
     output: bool = True
+    """Whether answers are kept."""
     limit: Bytes = Bytes(64 << 10)
     """Bodies beyond it are not captured (and counted)."""
     roll: Seconds = Seconds(300)
     """After so long a file is closed and gets its name."""
     masking: tuple[Masking, ...] = ()
+    """What becomes of fields."""
     endpoint: str = "assay"
     """The first folder, as SageMaker names it."""
     keep: Seconds | None = None
@@ -283,10 +325,15 @@ class Reactions(Section, frozen=True):
     """What a score leads to: the caller's level, by detector, and how long it lasts."""
 
     default: Literal["log", "slow", "harden", "approve", "block"] = "harden"
+    """For signals that ``by-signal`` does not name."""
     by_signal: dict[str, Literal["log", "slow", "harden", "approve", "block"]] = {}
+    """For ``near``, ``far``, ``outlying``, ``residual``, ``margin``, ``flip``, ``rejected``, ``rows``, ``bits``,
+    ``tokens``, ``pooled:owner``, ``pooled:net``.
+    """
     lasts: Seconds | None = Seconds(86400)
     """None: until a person releases it."""
     slow: Seconds = Seconds(1)
+    """How long each answer waits at the level ``slow``."""
     harden: str = "label-only"
     """Name of the hardening."""
     escalate: bool = True
@@ -297,16 +344,17 @@ class Detect(Section, frozen=True):
     """What callers learn."""
 
     mode: Literal["off", "count", "enforce"] = "count"
+    """``count`` treats nobody otherwise and says what would have been; what a person decides holds in both."""
     calibration: str | None = None
     """File that `assay gateway calibrate` writes; without it only signals that need none are used."""
-    exact: bool = True
     signals: tuple[str, ...] = ()
     """Only these; none: all."""
     callers: Count = 10_000
     """Most callers that are remembered; the one not seen for longest goes first."""
     false_alarms: float = 0.01
-    """Share of honest callers who may be flagged in their first thousand queries, for the calibration."""
+    """Share of honest callers who may be flagged in their first thousand queries, for ``simulate``."""
     reactions: Reactions = Reactions()
+    """What becomes of somebody who is flagged."""
     encoder: str | None = None
     """For texts: ``module:function`` from a list of texts to an array of embeddings."""
 
@@ -321,6 +369,7 @@ class Redis(Section, frozen=True):
     gone: Literal["local", "closed"] = "local"
     """When it does not answer: count alone, or refuse with 503."""
     prefix: str = "assay:"
+    """Before the names of keys there."""
     after: Seconds = Seconds(5)
     """How long it must not have answered before ``closed`` refuses."""
 
@@ -338,6 +387,7 @@ class Edge(Section, frozen=True):
     """An nginx or HAProxy that runs with what `assay gateway export` wrote."""
 
     kind: Literal["nginx", "haproxy"]
+    """Which one."""
     folder: str
     """Of the export."""
 
@@ -346,11 +396,13 @@ class Otlp(Section, frozen=True):
     """Metrics to an OpenTelemetry collector."""
 
     endpoint: str
+    """``http://`` or ``https://`` address that takes OTLP over HTTP."""
     every: Seconds = Seconds(15)
+    """How often they are sent."""
 
 
 class Settings(Section, frozen=True):
-    """The whole file."""
+    """Keys of the file itself."""
 
     assay_gateway: Literal[1] = 1
     """Version of this format."""
@@ -359,9 +411,11 @@ class Settings(Section, frozen=True):
     listen: tuple[str, ...] = ("127.0.0.1:8000",)
     """``HOST:PORT`` or ``unix:/path``."""
     workers: Count = 1
+    """Processes that answer; they share all counters."""
     state: str = "gateway-state"
     """Folder for counters, quotas and what detectors remember; made with mode 700."""
     tls: Tls | None = None
+    """HTTPS for callers."""
     trusted_proxies: tuple[str, ...] = ()
     """Networks whose ``X-Forwarded-For`` is believed; ``unix`` for callers on a unix socket."""
     trusted_header: Literal["x-forwarded-for", "forwarded"] = "x-forwarded-for"
@@ -369,29 +423,41 @@ class Settings(Section, frozen=True):
     host: tuple[str, ...] = ()
     """Names that ``Host`` may have; none: any."""
     model: Model | None = None
+    """The model that is served; left out: it is not proved."""
     callers: Callers = Callers()
+    """Who may call; left out: nobody."""
     plans: dict[str, Plan] = field(default_factory=lambda: {"default": Plan()})
+    """How much, by name."""
     routes: tuple[RouteSettings, ...] = ()
     """None: all protocols but ``json``, at their own paths."""
     addresses: dict[str, Any] = {}
-    """Named sets for rules: lists of networks, or ``{file: …}``; see `gateway.rules`."""
+    """Named sets for rules: lists of networks, or ``{file: …}`` with one on each line, read anew when it changes."""
     countries: str | None = None
     """A MaxMind DB file."""
     rules: tuple[Rule, ...] = ()
+    """What is let through, blocked or counted."""
     default: Literal["allow", "block"] = "allow"
     """What becomes of requests that no rule decides."""
     hardenings: dict[str, Hardening] = {}
     """By name; ``label-only`` is always there."""
     log: Log = Log()
+    """The access log."""
     capture: Capture | None = None
+    """Inputs and outputs that are kept."""
     detect: Detect = Detect()
+    """What callers learn, and what becomes of those who learn too much."""
     alerts: dict[str, Any] = {}
-    """Who is told of flagged callers: see `assay.alerts.settings`."""
+    """Who is told of flagged callers: ``{sinks: …}`` as in ``assay.yaml``."""
     sizes: Sizes = Sizes()
+    """What is refused because of its size."""
     timeouts: Timeouts = Timeouts()
+    """How long is waited."""
     redis: Redis | None = None
+    """Limits of several machines."""
     admin: Admin | None = None
+    """An API for ``assay gateway status``, ``callers``, ``block``, ``deny``, ``reload``, and metrics."""
     otlp: Otlp | None = None
+    """Metrics to an OpenTelemetry collector."""
     edges: tuple[Edge, ...] = ()
     """Who is told of addresses that an administrator denies, without a restart."""
     upstream_ca: str | None = None

@@ -12,6 +12,7 @@ import msgspec
 from assay import strict_yaml
 from assay.errors import DocumentError
 from assay.files import read_file
+from assay.guard.gateway.settings.addresses import address
 from assay.guard.gateway.settings.model import Hardening, RouteSettings, Settings
 from assay.guard.gateway.settings.words import hook
 
@@ -50,7 +51,21 @@ def convert(raw: dict[str, Any], name: str, directory: str) -> Settings:
     settings = msgspec.structs.replace(settings, hardenings=hardenings, routes=routes, directory=directory)
     if problem := _problem(settings):
         raise DocumentError(f"{name}: {problem}")
+    _addresses(settings, name)
     return settings
+
+
+def _addresses(settings: Settings, name: str) -> None:
+    """Raise `DocumentError` naming the key of an upstream that is none; there may be none at all."""
+    upstreams = {"upstream": settings.upstream} | {
+        f"routes[{i}].upstream": route.upstream for i, route in enumerate(settings.routes)
+    }
+    for key, upstream in upstreams.items():
+        if upstream:
+            try:
+                address(upstream)
+            except DocumentError as error:
+                raise DocumentError(f"{name}: {key}: {error.message}", hint=error.hint) from None
 
 
 def _problem(settings: Settings) -> str | None:
