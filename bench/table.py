@@ -134,8 +134,8 @@ DETECTION = """
 ## What callers learn
 
 `bench/gateway_detect.py`, on {cores} cores with Python {python}: {callers} honest callers of five kinds and {attackers}
-attackers of each kind (fewer of HopSkipJump), {queries:,} queries each, fresh seeds. "Flagged at" is the median query of
-those that detectors flagged ("never": most were not), and the median first query that a schema made from training data
+attackers of each kind (fewer of HopSkipJump), {queries:,} queries each, fresh seeds. "Flagged at" is the median query
+of those that detectors flagged ("never": most were not), and the median first query that a schema from training data
 refuses; the claim is about whichever is first. PRADA stands beside at its authors' threshold (0.95). CPU is of one
 query at a time.
 

@@ -1,4 +1,4 @@
-"""docs/gateway-file.md is what tools/gateway_reference.py writes today, names each key, and its links lead somewhere."""
+"""docs/gateway-file.md is what tools/gateway_reference.py writes, names each key, and its links lead somewhere."""
 
 from __future__ import annotations
 

@@ -62,6 +62,12 @@ def running(port: int, *words: object) -> Iterator[None]:
         process.wait(30)
 
 
+def free_port() -> int:
+    """One that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
 def serve() -> None:
     """The model behind the gateway, with two callers."""
     gateway = EXAMPLES / "gateway.yaml"
@@ -78,15 +84,16 @@ def serve() -> None:
     print(
         "\n# Serve it: the same policy, at the gate 'deploy', proves the model before anybody is answered.", flush=True
     )
-    print(f"$ assay gateway --config {gateway} &", flush=True)
+    inner, outer = free_port(), free_port()
+    places = ["--upstream", f"http://127.0.0.1:{inner}", "--listen", f"127.0.0.1:{outer}"]
+    print(f"$ assay gateway --config {gateway} {' '.join(places)} &", flush=True)
     with (
-        running(8081, EXAMPLES / "serve.py", MODEL, DATA, PUB, STORE, 8081),
-        running(8080, "-m", "assay", "gateway", "--config", gateway),
+        running(inner, EXAMPLES / "serve.py", MODEL, DATA, PUB, STORE, inner),
+        running(outer, "-m", "assay", "gateway", "--config", gateway, *places),
     ):
         for who in ("hospital", "thief"):
-            subprocess.run(
-                [sys.executable, EXAMPLES / "callers.py", who, DATA, "8080", HERE / f"{who}.key"], check=True
-            )
+            caller = [sys.executable, EXAMPLES / "callers.py", who, DATA, str(outer), HERE / f"{who}.key"]
+            subprocess.run(caller, check=True)
     print("\n# Does what was asked look like what the model learned from? The gateway has kept it.", flush=True)
     options = ["--target", MODEL, "--key", KEY, "-d", STORE, "--topic", "drift"]
     assay("monitor", "check", "--baseline", HERE / "baseline.json", "--data", captured, *options, expect=None)

@@ -59,7 +59,7 @@ def thief(key: Path, queries: int) -> None:
     while asked < queries:
         one, other = (rows[place] for place in chance.choice(len(rows), 2, replace=False))
         low, high = 0.0, 1.0
-        for _ in range(12):
+        for _ in range(min(12, queries - asked)):
             middle = (low + high) / 2
             row = {name: one[name] + middle * (other[name] - one[name]) for name in one}
             for name in ("age", "months", "children", "late"):  # it knows what is a whole number

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from assay.api import rows as tables
 from assay.api.baselines import Data as Place
 from assay.errors import MissingExtraError, UsageError
+from assay.files import require_folder
 
 if TYPE_CHECKING:
     import numpy
@@ -76,6 +77,11 @@ def calibrate(
     from assay.guard.gateway.detect import calibrating, calibration
     from assay.guard.gateway.interface import Table
 
+    require_folder(output)
+    if not 0 < false_alarms < 1:
+        raise UsageError(f"the share of false alarms is between 0 and 1, not {false_alarms}")
+    if seed < 0:
+        raise UsageError("a seed is no negative number")
     if (model is None) == (captured is None):
         raise UsageError(
             "what do honest callers look like?", hint="--captured FOLDER, or --model FILE to simulate them"

@@ -17,7 +17,7 @@ import msgspec
 from assay.api.monitoring import attested, exit_code
 from assay.api.signers import SignWith, signer
 from assay.config import Config, load
-from assay.errors import DocumentError, UsageError
+from assay.errors import DocumentError, UndecidedError, UsageError
 from assay.files import read_file
 from assay.guard.gateway.logs import rotated
 from assay.guard.gateway.logs.summary import Summary, summarise
@@ -27,6 +27,9 @@ from assay.watch.interface import Check, Look, Metric, Outcome, Topic, Window
 
 if TYPE_CHECKING:
     from assay.api.monitoring import Attested
+
+TRIES = 20
+"""Times that a log is read anew because it was rotated meanwhile."""
 
 FLAGGED = 50
 """Callers that a statement names; the others are counted."""
@@ -89,11 +92,10 @@ def observe(
     config = config if config is not None else load(None)
     end = (now or datetime.now(UTC)).replace(microsecond=0)
     start = end - since
+    if not 0 <= limits.failures <= 1:
+        raise UsageError(f"the tolerated failures are a share, from 0 to 1, not {limits.failures}")
     secret, by = signer(signer_choice, config) if sign else (None, None)
-    try:
-        summary = summarise(_files(logs), start.timestamp(), end.timestamp())
-    except OSError as error:
-        raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from None
+    summary = _summary(logs, Window(start, end))
     with resolve(target, options) as thing:
         version = thing.manifest(blake3=False).contents().hex()
     look = judge(summary, Window(start, end), version, limits, _moved(findings))
@@ -131,7 +133,6 @@ def judge(summary: Summary, window: Window, version: str, limits: Limits, moved:
             Outcome.VIOLATED if summary.unreadable or summary.lost else nothing or Outcome.HOLDS,
             expected=0,
             observed=summary.unreadable + summary.lost,
-            severity="warning",
             message=f"of the access log {summary.unreadable:,} line(s) cannot be read and {summary.lost:,} are missing",
         ),
     ]
@@ -199,11 +200,29 @@ def _details(summary: Summary) -> dict[str, object]:
     }
 
 
+def _summary(logs: Sequence[str], window: Window) -> Summary:
+    """Of all files, as they were at one moment: a gateway at work renames, packs and deletes them."""
+    for _ in range(TRIES):
+        files = _files(logs)
+        try:
+            found = summarise(files, window.start.timestamp(), window.end.timestamp())
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise UsageError(f"{error.filename} cannot be read: {error.strerror}") from None
+        if _files(logs) == files:
+            return found
+    raise UndecidedError(f"{logs[0]} is rotated faster than it can be read", hint="a larger log: {rotate: …}")
+
+
 def _files(logs: Sequence[str]) -> list[str]:
     """The files and what was rotated away from them, each once."""
     found: dict[str, None] = {}
     for path in logs:
-        if not os.path.exists(path):
+        if not os.path.isfile(path):
             raise UsageError(f"there is no access log {path}", hint="log: {file: …} in the gateway file writes one")
-        found |= dict.fromkeys([*rotated.names(path), path])
+        name = os.path.abspath(path)
+        away = rotated.names(name)
+        packed = {one.removesuffix(".gz") for one in away if one.endswith(".gz")}
+        found |= dict.fromkeys([*(one for one in away if one not in packed), name])
     return list(found)

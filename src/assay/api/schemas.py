@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from assay.files import write_atomic
+from assay.files import require_folder, write_atomic
 
 
 def infer(baseline: str, output: str, *, slack: float = 0.0, leave_out: Sequence[str] = ()) -> tuple[int, list[str]]:
@@ -15,6 +15,7 @@ def infer(baseline: str, output: str, *, slack: float = 0.0, leave_out: Sequence
     from assay.guard.gateway.schemas import model
     from assay.watch.constraints import baseline as baselines
 
+    require_folder(output)
     read = baselines.load(baseline)
     schema, notes = inferring.infer(read.profile, slack=slack, exclude=leave_out)
     write_atomic(output, model.dumps(schema))

@@ -26,6 +26,7 @@ from assay.guard.gateway.settings import Settings
 from assay.guard.gateway.settings.model import Model
 from assay.targets.interface import Options
 
+
 def prover(settings: Settings, warn: Callable[[str], None]) -> Callable[[bool], Proof] | None:
     """Asks for the proof of the served model; None where the file names none. Each time all of it is judged, since
     evidence ages, and may have been withdrawn: only digests of unchanged files are remembered. Raises `AssayError`

@@ -67,18 +67,20 @@ def decide(parsed: argparse.Namespace) -> int:
     """The decision service alone."""
     from assay.api.serving import read
 
-    path = os.path.abspath(parsed.config)
+    path = parsed.config
     return _run(lambda: read(path), service=_absolute(parsed.at), proxy=False)
 
 
 def check_file(parsed: argparse.Namespace) -> int:
     """What would be served, and whether it would."""
-    from assay.api.serving import judge, read as reading
+    from assay.api.serving import judge
+    from assay.api.serving import read as reading
     from assay.guard.gateway.running import checking, rooms
 
     rooms.require_extra()
     read = reading(parsed.config)
-    checking.check_gateway(read, proxy=bool(read.upstream) or not parsed.service)
+    proxied = bool(read.upstream) or any(route.upstream is not None for route in read.routes)
+    checking.check_gateway(read, proxy=proxied)
     judged = judge(read) if read.model is not None else None
     if parsed.json:
         printing.as_json(
@@ -95,6 +97,8 @@ def check_file(parsed: argparse.Namespace) -> int:
         )
     else:
         printing.line(f"{parsed.config} is a gateway file: {len(read.routes)} route(s), {len(read.rules)} rule(s)")
+        if not proxied:
+            printing.line("  upstream   none: for the decision service and the middleware alone")
         if judged is not None:
             printing.line(f"  model      {read.model.target if read.model else ''}: {judged.problem or 'proved'}")
             printing.line(f"  version    {judged.version or 'unknown'}")
@@ -154,7 +158,7 @@ def _loader(parsed: argparse.Namespace) -> Callable[[], Settings]:
 
     over = _over(parsed)
     if parsed.config is not None:
-        path = os.path.abspath(parsed.config)
+        path = parsed.config
         return lambda: read(path, over)
     folder = os.getcwd()
     return lambda: settings.convert({"callers": {"anonymous": "default"}} | over, "the command line", folder)

@@ -72,8 +72,11 @@ def callers(parsed: argparse.Namespace) -> int:
     if parsed.json:
         printing.as_json({"callers": found, "standings": standings})
         return 0
+    told = {one["key"] for one in standings}
     for one in found:
-        of = f" ({one['owner']})" if one["owner"] else ""
+        if not one["requests"] and one["id"] in told:
+            continue  # an owner, a network, or somebody who has not asked since the start: below is what is known
+        of = f" ({one['owner']})" if one["owner"] not in ("", one["id"]) else ""
         scores = ", ".join(f"{name} {value:.2f}" for name, value in one["scores"].items() if value is not None)
         printing.line(
             f"{one['level']:8} {one['id']}{of}  {one['requests']:,} requests ({one['refused']:,} refused), "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from assay.cli import flags, printing
+from assay.cli import flags, looks, printing
 from assay.errors import UsageError
 
 
@@ -78,17 +78,7 @@ def attest(parsed: argparse.Namespace) -> int:
             {"look": look_json(seen.look), "exitCode": seen.exit_code, "evidence": [one.entry for one in seen.evidence]}
         )
     elif not (parsed.quiet and seen.exit_code == 0):
-        from assay.watch.report.terminal import look_lines
-
-        for text, colour in look_lines(seen.look, verbose=parsed.verbose):
-            if colour:
-                print(printing.coloured(text, colour))
-            else:
-                printing.line(text)
-        for one in seen.evidence:
-            printing.line(f"  evidence  {(one.entry or '')[:12]} ({one.topic})")
-        if seen.by:
-            printing.line(f"  by        {seen.by}")
+        looks.show([seen.look], seen.evidence, seen.by, verbose=parsed.verbose)
     return seen.exit_code
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any
 
-from assay.cli import flags, printing
+from assay.cli import flags, looks, printing
 from assay.cli.monitor_data import arguments as data_arguments
 from assay.cli.monitor_data import data
 from assay.cli.monitor_data import progress as telling
@@ -164,17 +164,6 @@ def _window(parsed: argparse.Namespace) -> Window | None:
 
 
 def _show(checked: Checked, *, verbose: bool) -> None:
-    from assay.watch.report.terminal import look_lines
-
     for note in checked.seen.notes:
         printing.note(f"assay: {note}")
-    for look in checked.seen.looks:
-        for text, colour in look_lines(look, verbose=verbose):
-            if colour:
-                print(printing.coloured(text, colour))
-            else:
-                printing.line(text)
-    for one in checked.evidence:
-        printing.line(f"  evidence  {(one.entry or '')[:12]} ({one.topic})")
-    if checked.by:
-        printing.line(f"  by        {checked.by}")
+    looks.show(checked.seen.looks, checked.evidence, checked.by, verbose=verbose)

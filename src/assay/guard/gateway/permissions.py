@@ -17,11 +17,12 @@ LATER = frozenset({"openai", "sagemaker"})
 
 def permitted(permissions: Iterable[Permission], route: Route, *, final: bool = False) -> bool:
     """Whether one of the permissions fits. A part that the request does not say is only covered by ``*``; where only
-    the body says the model (`LATER`), it is asked again with it, and that answer is ``final``.
+    the body says the model (`LATER`), it is asked again with it, and that answer is ``final``. What has no body that
+    says it (a list of all models) is not asked again.
     """
     if route.verb in OPEN:
         return True
-    later = route.protocol in LATER and not final
+    later = route.protocol in LATER and not final and route.verb is not Verb.METADATA
     return any(
         fnmatchcase(route.protocol, one.protocol)
         and fnmatchcase(route.verb, one.verb)

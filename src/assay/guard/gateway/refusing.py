@@ -42,27 +42,29 @@ class Refused(Exception):
         self.decision = decision
 
 
-def refusal(context: Context, decision: Decision) -> tuple[list[tuple[bytes, bytes]], bytes]:
-    """Headers and body of the answer. The body is JSON on one line, in printable ASCII: on its way to an edge it is a
-    header itself.
-    """
+def body(decision: Decision, request_id: str) -> bytes:
+    """JSON on one line, in printable ASCII: on its way to an edge it is a header itself."""
     error = {
         "code": decision.status,
         "rule": decision.rule,
         "message": decision.reason,
-        "request_id": context.request_id,
+        "request_id": request_id,
     }
-    body = msgspec.json.encode({"error": error})
-    if _PRINTABLE.fullmatch(body) is None:
-        body = json.dumps({"error": error}).encode()
+    said = msgspec.json.encode({"error": error})
+    return said if _PRINTABLE.fullmatch(said) is not None else json.dumps({"error": error}).encode()
+
+
+def refusal(context: Context, decision: Decision) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Headers and body of the answer."""
+    said = body(decision, context.request_id)
     headers = [
         (b"content-type", b"application/json"),
         (b"cache-control", b"no-store"),
-        (b"content-length", b"%d" % len(body)),
+        (b"content-length", b"%d" % len(said)),
         (b"x-request-id", context.request_id.encode()),
     ]
     if decision.retry_after:
         headers.append((b"retry-after", b"%d" % decision.retry_after))
     if decision.challenge:
         headers.append((b"www-authenticate", field_value(decision.challenge, quotes=True)))
-    return headers, body
+    return headers, said

@@ -99,6 +99,10 @@ def test_an_answer_too_large_to_keep_still_passes():
         (400, "framing", {"more": [(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")]}),
         (400, "framing", {"more": [(b"content-length", b"1"), (b"transfer-encoding", b"chunked")]}),
         (400, "framing", {"more": [(b"content-length", b"+1")]}),
+        (400, "framing", {"more": [(b"content-length", b"031")]}),
+        (400, "framing", {"more": [(b"x-request-id", b"a"), (b"x-request-id", b"b")]}),
+        (400, "framing", {"more": [(b"content-encoding", b"gzip"), (b"content-encoding", b"identity")]}),
+        (400, "framing", {"more": [(b"traceparent", b"a"), (b"traceparent", b"b")]}),
         (400, "framing", {"more": [(b"content-length", "²".encode("latin-1"))]}),
         (400, "framing", {"more": [(b"transfer-encoding", b"gzip, chunked")]}),
         (413, "size", {"more": [(b"content-length", b"10000000000")]}),
@@ -188,6 +192,14 @@ def test_compressed_bodies_are_looked_into(coding, keep):
     headers = dict(app.scopes[0]["headers"])
     assert b"content-encoding" not in headers and headers[b"content-length"] == b"%d" % len(QUESTION)
     assert rooms.seen[0][0] == QUESTION and rooms.finished[0].usage.rows == 2
+
+
+def test_a_bomb_is_known_by_what_a_byte_stands_for():
+    app, rooms = Application(), Rooms(KEEP_BODY)
+    body = gzip.compress(bytes(8 << 20))
+    middleware = guarded(app, rooms, {"sizes": {"decoded": "64MiB"}})
+    answer = ask(middleware, scope_of(headers=[(b"content-encoding", b"gzip")]), body)
+    refused(app, rooms, answer, 413, "size")
 
 
 @pytest.mark.parametrize(

@@ -333,6 +333,7 @@ def test_certificates_of_the_servers_tls_extension():
     allowed, caller, certificate = status(client_cert_chain=[pem], client_cert_error=None)
     assert (allowed, caller.id) == (200, "mtls:CN=robot")
     assert certificate.names == ("DNS:a.example",) and certificate.digest == made.fingerprint(hashes.SHA256()).hex()
+    assert certificate.not_after == made.not_valid_after_utc.timestamp()
     for tls in (
         {"client_cert_chain": [pem], "client_cert_error": "expired"},
         {"client_cert_chain": []},

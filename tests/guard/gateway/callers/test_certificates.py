@@ -10,9 +10,9 @@ import pytest
 from assay.errors import AssayError
 from assay.guard.gateway.callers import build, keys
 from assay.guard.gateway.callers.certificates import REMEMBERED
-from assay.guard.gateway.callers.directory import AMBIGUOUS, NEEDED, Directory
+from assay.guard.gateway.callers.directory import AMBIGUOUS, FAILED, NEEDED, Directory
 from assay.guard.gateway.interface import Caller, Certificate, Permission
-from guard.gateway.callers.making import ask, settings
+from guard.gateway.callers.making import NOW, ask, settings
 
 TLS = {"certificate": "c", "key": "k", "client-ca": "ca", "client-certificates": "optional"}
 NUMBER = iter(range(10**9))
@@ -87,6 +87,19 @@ def test_a_name_that_would_break_a_log_becomes_a_digest(tmp_path: Path) -> None:
 def test_a_misspelt_permission_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(AssayError, match="modle"):
         directory(tmp_path, {"permissions": [{"modle": "m"}]})
+
+
+def test_a_connection_does_not_outlive_its_certificate(tmp_path: Path) -> None:
+    room = directory(tmp_path, {"subjects": ["CN=alice*"]}, anonymous="default")
+    ends = Certificate("CN=alice", (), "0" * 64, NOW + 60)
+    for _ in range(2):
+        for at in (NOW, NOW + 60):
+            who = room.identify(ask(at, ends))
+            assert isinstance(who, Caller) and who.id == "mtls:CN=alice"
+        late = ask(NOW + 60.001, ends)
+        assert room.identify(late) is FAILED and late.error == "caller:certificate-ended", "nor becomes anonymous"
+        assert room.identify(ask(NOW + 61, ends, x_api_key="x")) is FAILED
+    assert room.figures().refused == {"certificate-ended": 4}
 
 
 def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:

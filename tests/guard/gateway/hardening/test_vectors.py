@@ -100,7 +100,7 @@ def test_seeds_are_of_key_model_and_input():
     assert seeds(KEY, "m", [[0.0]]) == seeds(KEY, "m", [[-0.0]])
     others = [
         seeds(KEY, "n", rows)[0], seeds(KEY[::-1], "m", rows)[0], seeds(KEY, "m", [[1.0, 2.1]])[0],
-        seeds(KEY, "m", [[2.0, 1.0]])[0], seeds(KEY, "m", [[1.0, 2.0, 0.0]])[0], seeds(KEY, "m", [["1.0", 2.0]])[0],
+        seeds(KEY, "m", [[2.0, 1.0]])[0], seeds(KEY, "m", [[1.0, 2.0, 0.0]])[0], seeds(KEY, "m", [["one", 2.0]])[0],
         seeds(KEY, "m", [[10**400]])[0],
     ]  # fmt: skip
     assert len({same[0], *others}) == 8

@@ -120,7 +120,7 @@ def test_strange_events_do_no_harm():
     for line in (b"data: {", b"data: {}", b'data: {"choices":5}', b'data: {"usage":{"prompt_tokens":"x"}}', b"data:",
                  b'data: {"choices":[],"usage":5}', b"data: " + b"[" * 9999, b"data: {" + b'"a":{' * 9999):  # fmt: skip
         passed, usage = followed([line + b"\n\n" + delta("a")])
-        assert passed == line + b"\n\n" + delta("a") and usage.tokens_out == 1
+        assert passed == line + b"\n\n" + delta("a") and 1 <= usage.tokens_out <= 1 + len(line) // 4
     assert (
         followed([event({"choices": [], "usage": {"prompt_tokens": -5, "completion_tokens": -9}})])[1].tokens_out == 0
     )

@@ -8,6 +8,7 @@ import ipaddress
 import os
 import socket
 import ssl
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import small_ca
 from assay.errors import DocumentError, UsageError
-from assay.guard.gateway.interface import BODY
+from assay.guard.gateway.interface import BODY, Certificate
 from assay.guard.gateway.proxy import listen
 from assay.guard.gateway.settings.addresses import address
 from guard.gateway.proxy.running import INFER, Rooms, Upstream, gate_of, post, proxy, request, settings_for, status_of
@@ -101,7 +102,7 @@ def test_certificates_of_callers(tmp_path: Path) -> None:
             shown = place.rooms.finished[0][0].certificate
             assert shown is not None
             assert (shown.subject, shown.names) == ("CN=alice", ("DNS:alice.example", "URI:spiffe://a/b"))
-            assert len(shown.digest) == 64
+            assert len(shown.digest) == 64 and time.time() < shown.not_after < time.time() + 1000 * 86400
             for pair in ((), stranger.leaf("mallory", client=True)):
                 answer = b""
                 with contextlib.suppress(ssl.SSLError, ConnectionError):
@@ -325,6 +326,42 @@ def test_a_tunnel_opens_only_where_both_agree() -> None:
     assert status_of(answer) == 426
     assert answer.count(b"HTTP/1.1 ") == 1  # what follows is neither tunnelled nor read as a request
     assert b"admin" not in received
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_tunnel_does_not_outlive_its_callers_certificate(ended: bool) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: Upstream) -> None:
+        await request(reader)
+        writer.write(ACCEPT)
+        while await reader.read(100):
+            writer.write(b"x")
+
+    async def run() -> None:
+        async with proxy(Upstream(script=script), route={"websocket": True}) as place:
+            reader, writer = await place.connect()
+            async with asyncio.timeout(10):
+                while not place.server._clients:
+                    await asyncio.sleep(0.01)
+                (client,) = place.server._clients
+                ends = time.time() + (0.3 if ended else 3000)
+                client.certificate = Certificate("CN=alice", (), "0" * 64, ends)
+                writer.write(HELLO)
+                assert status_of(await reader.readuntil(b"\r\n\r\n")) == 101
+                if ended:
+                    with contextlib.suppress(ConnectionError):
+                        while await reader.read(100):
+                            writer.write(b"y")  # a busy one ends too
+                    await place.settled(1)
+                    assert time.time() >= ends
+                else:
+                    writer.write(b"y")
+                    assert await reader.readexactly(1) == b"x"
+            writer.close()
+            await place.settled(1)
+            assert place.rooms.finished[0][0].error == ("certificate-ended" if ended else "")
+            assert client.timer is None and place.rooms.left == 1
+
+    asyncio.run(run())
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,8 @@ import httptools
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from assay.guard.gateway.proxy.chunks import Chunks
 from assay.guard.gateway.proxy.answer_heads import AnswerReader
+from assay.guard.gateway.proxy.chunks import Chunks
 from assay.guard.gateway.proxy.request_heads import Request, RequestReader
 from assay.guard.gateway.refusing import Refused
 

@@ -109,6 +109,7 @@ BAD = [
     {"x-original-length": "-1"},
     {"x-original-length": "1, 2"},
     {"x-original-length": "9" * 30},
+    {"x-original-length": "02"},
     {"x-client-cert": "nonsense"},
     {"x-client-cert": "-----BEGIN%20CERTIFICATE-----%0Anonsense"},
     {"x-client-cert": "MIIB", "x-original-scheme": "http"},
@@ -120,6 +121,14 @@ def test_what_cannot_be_closes(tmp_path: Path, other: dict[str, str]) -> None:
     with asking_it(tmp_path) as it:
         assert it.ask(question(**other)) == answering.CLOSED
         assert not it.rooms.log
+
+
+def test_a_key_that_comes_twice_is_no_question_and_cookies_may_come_in_pieces(tmp_path: Path) -> None:
+    with asking_it(tmp_path, callers={"anonymous": "default", "header": "x-team"}) as it:
+        for name in ("x-team", "x-request-id", "user-agent", "content-encoding"):
+            assert it.ask(question(f"{name}: a", f"{name}: b")) == answering.CLOSED, name
+        assert it.ask(question("cookie: a=b", "cookie: c=d")).startswith(b"HTTP/1.1 200")
+        assert [one.headers[b"cookie"] for one in it.rooms.log] == [b"a=b; c=d"]
 
 
 def test_two_questions_at_once_get_no_answer_that_could_be_taken_for_another(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Nothing in them is validated, hardened or captured; a route whose bodies must be
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import perf_counter, time
 
 from assay.guard.gateway.asgi.types import Message, Receive, Scope, Send
 from assay.guard.gateway.interface import Context, Decision
@@ -29,23 +29,20 @@ class Socket:
         self.limit = limit
         """Most bytes of one message."""
         self.begun = self.asked = begun
-        self.closed = False
-        """Whether it was ended because of a message that is too large."""
+        self.closed = 0
+        """The code with which it was ended by us; 0: it was not."""
 
     async def receive(self) -> Message:
         """For the application."""
-        if self.closed:
-            return {"type": "websocket.disconnect", "code": 1009, "reason": ""}
-        message = await self.source()
+        message = self._gone() if self.closed else await self.source()
         if message["type"] == "websocket.receive":
             size = _size(message)
             self.context.bytes_in += size
             if size > self.limit:
-                self.closed = True
-                self.context.error = "message-size"
-                await self.sink({"type": "websocket.close", "code": 1009, "reason": "the message is too large"})
-                return {"type": "websocket.disconnect", "code": 1009, "reason": ""}
-        return message
+                await self._end(1009, "message-size", "the message is too large")
+            elif self._outlived():
+                await self._end(1008, "certificate-ended", "the certificate has ended")
+        return self._gone() if self.closed else message
 
     async def send(self, message: Message) -> None:
         """For the application."""
@@ -53,6 +50,9 @@ class Socket:
             return
         context, kind = self.context, message["type"]
         if kind == "websocket.send":
+            if self._outlived():
+                await self._end(1008, "certificate-ended", "the certificate has ended")
+                return
             context.bytes_out += _size(message)
         elif kind == "websocket.accept":
             self._begin(101)
@@ -84,6 +84,19 @@ class Socket:
         self.context.ended = perf_counter() - self.begun
         if not self.context.status:
             self.context.status = 500
+
+    def _outlived(self) -> bool:
+        """Whether the caller's certificate has ended: nobody is asked again who it is."""
+        certificate = self.context.certificate
+        return certificate is not None and certificate.not_after < time()
+
+    async def _end(self, code: int, error: str, reason: str) -> None:
+        self.closed = code
+        self.context.error = error
+        await self.sink({"type": "websocket.close", "code": code, "reason": reason})
+
+    def _gone(self) -> Message:
+        return {"type": "websocket.disconnect", "code": self.closed, "reason": ""}
 
     def _begin(self, status: int) -> None:
         now = perf_counter()

@@ -22,6 +22,10 @@ from assay.guard.gateway.settings.model import Capture
 
 OPEN = 64
 """Most open files; the one not used for longest is closed first."""
+BEGUN = 256
+"""Most kinds of files (format, model, variant, columns) of one hour: a caller who names another in each request must
+not make a file of each. What comes then shares one of JSON Lines, and is in no Parquet file.
+"""
 MEMORY = 128 << 20
 """Bytes in all open files, about; beyond it all are closed."""
 AGAIN = 60.0
@@ -29,6 +33,8 @@ AGAIN = 60.0
 
 VARIANT = "AllTraffic"
 """SageMaker's name of the only variant: where a request names no model."""
+_OTHERS = "others~"
+"""The folder of what is beyond `BEGUN`; no name becomes it by `places.part`."""
 
 Key = tuple[str, str, str, str, Shape | None]
 
@@ -63,6 +69,8 @@ class Capturer:
         self._endpoint = places.part(capture.endpoint)
         self._open: OrderedDict[Key, Lines | Rows] = OrderedDict()
         self._fractional: dict[tuple[str, Shape], set[str]] = {}
+        self._begun: OrderedDict[str, set[Key]] = OrderedDict()
+        """Kinds of files by hour, of the last two."""
         self._stopped = 0.0
         self._now = 0.0
         self._tidied = 0.0
@@ -130,8 +138,15 @@ class Capturer:
 
     def _file(self, kind: str, sample: Sample, form: Shape | None) -> Lines | Rows:
         variant, hour = places.part(sample.variant or sample.model or VARIANT), places.hour(sample.at)
-        key = (kind, variant, sample.model, hour, form)  # rules of masking are by model
+        # Rules of masking are by model: those of lines are applied already, those of columns when the file is written.
+        key = (kind, variant, sample.model if form is not None else "", hour, form)
         file = self._open.get(key)
+        if file is None and not self._begin(key):
+            if form is not None:
+                raise Unfit("there are too many kinds of requests in this hour")
+            variant = _OTHERS
+            key = (kind, variant, "", hour, None)
+            file = self._open.get(key)
         if file is None:
             while len(self._open) >= OPEN:
                 self._close([next(iter(self._open))])
@@ -146,6 +161,19 @@ class Capturer:
             self._open[key] = file
         self._open.move_to_end(key)
         return file
+
+    def _begin(self, key: Key) -> bool:
+        """Whether there may be files of this kind."""
+        hour = key[3]
+        begun = self._begun.get(hour)
+        if begun is None:
+            begun = self._begun[hour] = set()
+            if len(self._begun) > 2:
+                self._begun.popitem(last=False)
+        if key not in begun and len(begun) >= BEGUN:
+            return False
+        begun.add(key)
+        return True
 
     def tick(self, now: float) -> None:
         """Called each second or so: what gathered is written, old enough files are closed, too old ones deleted."""

@@ -10,6 +10,7 @@ from math import ceil
 from assay.guard.gateway.edge.plan import Location, Plan
 from assay.guard.gateway.edge.words import Address
 from assay.guard.gateway.interface import Decision
+from assay.guard.gateway.refusing import body
 from assay.guard.gateway.service import asking
 
 MAIN = "nginx.conf"
@@ -337,10 +338,7 @@ def _set(decision: Decision) -> str:
 
 def _body(decision: Decision) -> str:
     """Of a refusal that nginx makes by itself."""
-    return (
-        f'{{"error": {{"code": {decision.status}, "rule": "{decision.rule}", "message": "{decision.reason}", '
-        '"request_id": "$request_id"}}'
-    )
+    return body(decision, "$request_id").decode()
 
 
 def _headers(headers: Mapping[str, str]) -> list[str]:

@@ -95,9 +95,7 @@ def client(settings: Redis) -> redis.Redis:
             health_check_interval=0,
         )
     except ValueError as error:
-        raise UsageError(
-            f"redis.url: {error}", hint="redis://:password@host:6379/0, rediss://… or unix://…"
-        ) from None
+        raise UsageError(f"redis.url: {error}", hint="redis://:password@host:6379/0, rediss://… or unix://…") from None
 
 
 class Synced:

@@ -20,7 +20,7 @@ _CHUNK = 256 << 10
 
 def names(path: str) -> list[str]:
     """The rotated files of the log ``path``, newest first; packed and plain ones of the same time once each."""
-    folder, name = os.path.split(path)
+    folder, name = os.path.split(os.path.abspath(path))
     mine = re.compile(re.escape(name) + r"\.[0-9]{8}T[0-9]{6}\.[0-9]{9}Z(\.gz)?")
     return sorted((os.path.join(folder, one) for one in os.listdir(folder) if mine.fullmatch(one)), reverse=True)
 

@@ -4,8 +4,11 @@ parse, and says how many lines that were.
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import math
+import os
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -74,9 +77,11 @@ def summarise(paths: Iterable[str], start: float, end: float) -> Summary:
     """What the log says of the time from ``start`` to before ``end`` (UNIX seconds). Raises `OSError`."""
     found = Summary()
     for path in paths:
-        with _open(path) as file:
-            for raw in _lines(file):
+        try:
+            for raw in _packed(path) if path.endswith(".gz") else _plain(path):
                 _take(found, raw, start, end)
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            found.unreadable += 1  # what is packed here is cut, or somebody else's
     return found
 
 
@@ -87,6 +92,9 @@ def _take(found: Summary, raw: bytes, start: float, end: float) -> None:
         rows = int(line.rows) if line.rows != "-" else 0
         latency = float(line.responseLatency) if line.responseLatency != "-" else math.nan
     except (msgspec.MsgspecError, ValueError):
+        found.unreadable += 1
+        return
+    if at != at:
         found.unreadable += 1
         return
     if not start <= at < end:
@@ -126,5 +134,18 @@ def _lines(file: IO[bytes]) -> Iterator[bytes]:
                 raw = file.readline(LONGEST)
 
 
-def _open(path: str) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.endswith(".gz") else open(path, "rb")  # type: ignore[return-value]
+def _packed(path: str) -> Iterator[bytes]:
+    with gzip.open(path, "rb") as file:
+        yield from _lines(file)  # type: ignore[arg-type]
+
+
+def _plain(path: str) -> Iterator[bytes]:
+    """A file that may be in use: as far as it goes between two writes, which hold its lock (`file.LogFile`)."""
+    with open(path, "rb") as file:
+        fcntl.flock(file, fcntl.LOCK_SH)
+        end = os.fstat(file.fileno()).st_size
+        fcntl.flock(file, fcntl.LOCK_UN)
+        for raw in _lines(file):
+            if file.tell() > end:
+                return
+            yield raw

@@ -52,7 +52,9 @@ class Predictions:
         """One seed a row of the question; None where nothing needs one."""
         if not hardener.how.noise or hardener.how.label_only:
             return None
-        return seeds(hardener.key, hardener.model, self.rows(hardener.question))
+        question = hardener.question
+        names = question.validator.names if question.validator is not None else ()
+        return seeds(hardener.key, hardener.model, self.rows(question), names)
 
     def error(self) -> bytes:
         """See `interface.Serving`."""

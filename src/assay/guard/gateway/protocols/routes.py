@@ -40,7 +40,18 @@ _UNSERVED = Decision(False, 404, "route", "this is not served here")
 class _Served:
     """One route at work."""
 
-    __slots__ = ("counting", "index", "model", "models", "prefix", "protocol", "settings", "validator", "verbs")
+    __slots__ = (
+        "counting",
+        "index",
+        "listed",
+        "model",
+        "models",
+        "prefix",
+        "protocol",
+        "settings",
+        "validator",
+        "verbs",
+    )
 
     def __init__(self, index: int, route: RouteSettings, schema: model.Schema | None) -> None:
         self.index = index
@@ -50,6 +61,8 @@ class _Served:
         self.models = () if "*" in route.models else route.models
         self.model = route.models[0] if len(route.models) == 1 and not set("*?[") & set(route.models[0]) else ""
         """The one model, for protocols whose paths name none."""
+        self.listed = bool(self.models) and not set("*?[") & set("".join(self.models))
+        """Whether the models are listed one by one."""
         if unknown := [verb for verb in route.verbs if verb not in set(Verb)]:
             raise DocumentError(f"routes[{index}]: {unknown[0][:40]!r} is no verb (there are: {', '.join(Verb)})")
         self.verbs = frozenset(Verb(verb) for verb in route.verbs) or frozenset(Verb)
@@ -131,7 +144,9 @@ class Serving:
             raise Unhardened("an explanation tells more than any answer")
         how = self._hardenings[context.harden]
         asked = self._asked(served, context, question, served.validator)
-        hardener = Hardener(how, self._key, context.model or route.model, asked)
+        # A name that only a header says, and that no list holds, is the caller's to vary: it must not vary the noise.
+        model = context.model or route.model if route.model or served.listed else ""
+        hardener = Hardener(how, self._key, model, asked)
         try:
             return served.protocol.harden(hardener, content_type, body)
         except (Refused, ValueError, OverflowError) as error:

@@ -10,9 +10,12 @@ from assay.guard.gateway.proxy.heads import (
     CLOSE,
     CONNECTION,
     DROPPED,
+    HEADS,
     HOP,
     LENGTH,
     LONE,
+    LONGEST_HEAD,
+    LONGEST_REMEMBERED,
     TOKEN,
     UPGRADE,
     HeadReader,
@@ -85,14 +88,18 @@ class AnswerReader(HeadReader[Answer]):
             length = -1
         else:
             length = int(headers[b"content-length"]) if bits & LENGTH else -2
-        return self._keep(head, Answer(status, headers, kept, length, bits))
+        found = Answer(status, headers, kept, length, bits)
+        if end <= LONGEST_HEAD:
+            remember(self._heads, head, found, HEADS)
+        return found
 
     def _read_first(self, line: bytes) -> tuple[int, int]:
         match = _STATUS_LINE.fullmatch(line)
         if match is None:
             raise malformed("no status line", 502, "upstream")
         found = int(match[2]), CLOSE if match[1] == b"0" else 0
-        remember(self._first, line, found)
+        if len(line) <= LONGEST_REMEMBERED:
+            remember(self._first, line, found)
         return found
 
     def _repeated(self) -> Refused:

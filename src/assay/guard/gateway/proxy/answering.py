@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from time import perf_counter
+from time import perf_counter, time
 from typing import TYPE_CHECKING
 
 from assay.guard.gateway import refusing
@@ -111,7 +111,7 @@ class Answering(asyncio.Protocol):
         self.waiting = False
         """Whether the pool has us in its queue."""
         self.timer: asyncio.TimerHandle | None = None
-        """Of a caller who is slowed down."""
+        """Of a caller who is slowed down, or of a tunnel whose caller's certificate ends."""
         self.left = 0
         """Bytes of the request's body that are still to come; negative: it comes in chunks."""
         self.chunks: Chunks | None = None
@@ -218,6 +218,7 @@ class Answering(asyncio.Protocol):
         self.answered = True
         self.state = TUNNEL
         self.deadline = self.server.now + self.place.idle
+        self._hold_to_certificate()
         early, self.buffer = self.buffer, b""
         if data:
             self.on_tunnel(data)
@@ -238,7 +239,19 @@ class Answering(asyncio.Protocol):
 
     def on_tunnel_end(self) -> None:
         """The model server has closed the tunnel."""
+        self._detach()
         self.complete()
+
+    def _hold_to_certificate(self) -> None:
+        """A tunnel ends with the certificate that it was opened by: nobody is asked again who it is."""
+        if self.certificate is None:
+            return
+        left = self.certificate.not_after - time()
+        if left > 0:
+            self.timer = self.server.loop.call_later(min(left, 3600.0), self._hold_to_certificate)
+        else:
+            self.timer = None
+            self.fail(refusals.CERTIFICATE_ENDED, "certificate-ended")
 
     def tunnel(self, data: bytes) -> None:
         """Bytes from the caller, through a tunnel."""

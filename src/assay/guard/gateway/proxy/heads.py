@@ -78,7 +78,12 @@ class HeadReader(ABC, Generic[_T]):
         known = self._lines
         bits = 0
         for line in lines:
-            name, value, clean, meaning = known.get(line) or self._line(line)
+            found = known.get(line)
+            if found is None:
+                found = self._read_line(line)
+                if len(line) <= LONGEST_REMEMBERED:
+                    remember(known, line, found)
+            name, value, clean, meaning = found
             if name in headers:
                 if name in self._single:
                     raise self._repeated()
@@ -91,24 +96,12 @@ class HeadReader(ABC, Generic[_T]):
                 kept.append(clean)
         return headers, kept, bits
 
-    def _line(self, line: bytes) -> Line:
-        found = self._read_line(line)
-        remember(self._lines, line, found)
-        return found
 
-    def _keep(self, head: bytes, found: _T) -> _T:
-        remember(self._heads, head, found, LONGEST_HEAD, HEADS)
-        return found
-
-
-def remember(
-    memory: dict[bytes, _T], key: bytes, found: _T, longest: int = LONGEST_REMEMBERED, most: int = REMEMBERED
-) -> None:
-    """Strangers fill these memories: what is long is not remembered, and all is forgotten when there is too much."""
-    if len(key) <= longest:
-        if len(memory) >= most:
-            memory.clear()
-        memory[key] = found
+def remember(memory: dict[bytes, _T], key: bytes, found: _T, most: int = REMEMBERED) -> None:
+    """Strangers fill these memories: all is forgotten when there is too much."""
+    if len(memory) >= most:
+        memory.clear()
+    memory[key] = found
 
 
 def without(kept: list[bytes], name: bytes) -> list[bytes]:

@@ -82,10 +82,10 @@ class Pool:
         """The client waits no longer."""
         self._waiting = deque(one for one in self._waiting if one is not client)
 
-    def release(self, upstream: Upstream) -> None:
-        """A connection whose answer is complete."""
+    def release(self, upstream: Upstream, *, fresh: bool = False) -> None:
+        """A connection whose answer is complete, or a ``fresh`` one that was asked nothing yet."""
         if self._waiting:
-            self.reused += 1
+            self.reused += not fresh
             self._waiting.popleft().on_connection(upstream)
         elif self._closed:
             upstream.transport.close()
@@ -143,24 +143,19 @@ class Pool:
                         self._make, place.host, place.port, ssl=self._context, server_hostname=host
                     )
         except (OSError, TimeoutError, ssl.SSLError, ssl.CertificateError) as error:
-            self.failed += 1
-            if self._waiting:
-                self._waiting.popleft().on_unreachable(isinstance(error, TimeoutError))
+            self._unreachable(isinstance(error, TimeoutError))
             return
         if upstream.transport.is_closing():  # it ended before we were told of it
-            self.failed += 1
-            if self._waiting:
-                self._waiting.popleft().on_unreachable(False)
+            self._unreachable(False)
             return
         self.opened += 1
         self._all.add(upstream)
+        self.release(upstream, fresh=True)
+
+    def _unreachable(self, late: bool) -> None:
+        self.failed += 1
         if self._waiting:
-            self._waiting.popleft().on_connection(upstream)
-        elif self._closed:
-            upstream.transport.close()
-        else:
-            upstream.since = self._loop.time()
-            self._idle.append(upstream)
+            self._waiting.popleft().on_unreachable(late)
 
     def _make(self) -> Upstream:
         return Upstream(self, self.reader)

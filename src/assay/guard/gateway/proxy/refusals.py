@@ -14,6 +14,7 @@ MALFORMED = Decision(False, 502, "upstream", "the model server's answer is malfo
 LATE = Decision(False, 504, "upstream", "the model server did not answer in time")
 LARGE_ANSWER = Decision(False, 502, "size", "the model's answer is larger than may be passed on")
 NO_TUNNEL = Decision(False, 400, "upgrade", "connections cannot be upgraded here")
+CERTIFICATE_ENDED = Decision(False, 401, "caller", "the certificate has ended")
 UNSEEN_TUNNEL = Decision(False, 403, "upgrade", "what is sent here has to be looked into, so it cannot be a tunnel")
 
 

@@ -12,9 +12,12 @@ from assay.guard.gateway.proxy.heads import (
     CONNECTION,
     DROPPED,
     EXPECT,
+    HEADS,
     HOP,
     LENGTH,
     LONE,
+    LONGEST_HEAD,
+    LONGEST_REMEMBERED,
     OURS,
     TOKEN,
     UPGRADE,
@@ -122,7 +125,10 @@ class RequestReader(HeadReader[Request]):
             length = -1
         if length and (first[0] == "GET" or first[0] == "HEAD" or first[0] == "OPTIONS"):
             raise malformed("this method takes no body")
-        return self._keep(head, Request(first, headers, kept, length, bits))
+        found = Request(first, headers, kept, length, bits)
+        if end <= LONGEST_HEAD:
+            remember(self._heads, head, found, HEADS)
+        return found
 
     def _read_first(self, line: bytes) -> tuple[str, bytes, str, bytes]:
         match = _REQUEST_LINE.fullmatch(line)
@@ -139,7 +145,8 @@ class RequestReader(HeadReader[Request]):
             "HTTP/1.1" if match[3] == b"1" else "HTTP/1.0",
             b"%b %b HTTP/1.1\r\n" % match.group(1, 2),
         )
-        remember(self._first, line, found)
+        if len(line) <= LONGEST_REMEMBERED:
+            remember(self._first, line, found)
         return found
 
     def _repeated(self) -> Refused:

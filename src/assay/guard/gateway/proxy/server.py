@@ -24,6 +24,7 @@ from assay.guard.gateway.proxy.pool import Pool
 from assay.guard.gateway.proxy.terms import Terms, terms
 from assay.guard.gateway.settings import Settings
 from assay.guard.gateway.settings.addresses import address
+from assay.guard.gateway.stamps import Stamp, stamp
 
 TICK = 0.25
 """Seconds between two looks at the clock: deadlines are that coarse."""
@@ -71,14 +72,14 @@ class Server:
         self._ticking: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
         self._context: ssl.SSLContext | None = None
-        self._stamps: tuple[object, ...] = ()
+        self._stamps: tuple[Stamp, ...] = ()
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Serve on listening sockets, with TLS where the settings have it. Raises `UsageError`, `DocumentError`."""
         self.loop = asyncio.get_running_loop()
         self._sockets = list(sockets)
         self._tell_time()
-        self._stamps = tls.stamps(tls.files(self._settings))
+        self._stamps = tuple(map(stamp, tls.files(self._settings)))
         self._context = tls.server_context(self._settings)
         self.terms = terms(self.gate.core.settings, self._pool)
         self._servers = await self._listen()
@@ -275,7 +276,7 @@ class Server:
 
     async def _follow_files(self) -> None:
         """Take certificates anew once their files have changed; ones that cannot be used change nothing."""
-        found = tls.stamps(tls.files(self._settings))
+        found = tuple(map(stamp, tls.files(self._settings)))
         if found == self._stamps:
             return
         self._stamps = found

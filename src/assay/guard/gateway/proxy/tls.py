@@ -6,7 +6,6 @@ Files are read anew when they change; a file that cannot be read then leaves the
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 
 from assay.errors import UsageError
@@ -24,18 +23,6 @@ def files(settings: Settings) -> tuple[str, ...]:
         return ()
     named = settings.tls.certificate, settings.tls.key, settings.tls.client_ca
     return tuple(settings.path(name) for name in named if name is not None)
-
-
-def stamps(paths: tuple[str, ...]) -> tuple[object, ...]:
-    """Changes when one of the files does."""
-    found: list[object] = []
-    for path in paths:
-        try:
-            status = os.stat(path)
-            found.append((status.st_mtime_ns, status.st_ino, status.st_size))
-        except OSError:
-            found.append(None)
-    return tuple(found)
 
 
 def server_context(settings: Settings) -> ssl.SSLContext | None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from assay.errors import AssayError, DocumentError
 from assay.files import read_file
+from assay.guard.gateway.stamps import Stamp, stamp
 
 REMEMBERED = 65536
 """Addresses whose answer is remembered; all are forgotten when there are more."""
@@ -31,13 +32,8 @@ def canonical(text: str) -> str | None:
     """
     if len(text) > 45 or "%" in text:
         return None
-    try:
-        parsed = ipaddress.ip_address(text)
-    except ValueError:
-        return None
-    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-        parsed = parsed.ipv4_mapped
-    return str(parsed)
+    parsed = _parsed(text)
+    return None if parsed is None else str(parsed)
 
 
 class Networks:
@@ -66,15 +62,22 @@ class Networks:
         return sum(len(prefixes) for lengths in self._by_length.values() for prefixes in lengths.values())
 
     def _look(self, address: str) -> bool:
-        try:
-            parsed = ipaddress.ip_address(address)
-        except ValueError:
+        parsed = _parsed(address)
+        if parsed is None:
             return False
-        if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped is not None:
-            parsed = parsed.ipv4_mapped
         number = int(parsed)
         lengths = self._four if parsed.version == 4 else self._six
         return any(number >> shift in prefixes for shift, prefixes in lengths)
+
+
+def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """An address, IPv4 where it is mapped into IPv6 (RFC 4291, 2.5.5.2)."""
+    try:
+        parsed = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return parsed if mapped is None else mapped
 
 
 def _network(text: str, what: str) -> tuple[int, int, int]:
@@ -105,15 +108,15 @@ class AddressSet:
         self._what = f"addresses.{name}"
         self._inline = tuple(inline)
         self._files = tuple(files)
-        self._seen = self._signs()
+        self._seen = self._stamps()
         self.networks = self._read()
 
     def refresh(self) -> bool:
         """Read files that have changed; true where the set is another now. A bad one is told to the log, once."""
-        signs = self._signs()
-        if signs == self._seen:
+        found = self._stamps()
+        if found == self._seen:
             return False
-        self._seen = signs
+        self._seen = found
         try:
             self.networks = self._read()
         except AssayError as error:
@@ -121,8 +124,8 @@ class AddressSet:
             return False
         return True
 
-    def _signs(self) -> tuple[tuple[int, int, int] | None, ...]:
-        return tuple(_sign(path) for path in self._files)
+    def _stamps(self) -> tuple[Stamp, ...]:
+        return tuple(map(stamp, self._files))
 
     def _read(self) -> Networks:
         networks = list(self._inline)
@@ -137,14 +140,6 @@ class AddressSet:
                     _network(entry, f"{path}:{number}")
                     networks.append(entry)
         return Networks(networks, self._what)
-
-
-def _sign(path: str) -> tuple[int, int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def address_set(name: str, given: Any, folder: str) -> AddressSet:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import logging
-import os
 from typing import Any
 
 from assay.errors import DocumentError, MissingExtraError
 from assay.guard.gateway.rules.addresses import REMEMBERED
+from assay.guard.gateway.stamps import stamp
 
 UNKNOWN = "ZZ"
 _log = logging.getLogger("assay.gateway")
@@ -19,7 +19,7 @@ class Database:
     def __init__(self, path: str) -> None:
         """Raises `DocumentError` where it is no such file, `MissingExtraError` without the library."""
         self._path = path
-        self._seen = self._sign()
+        self._seen = stamp(path)
         self._reader = _open(path)
         self._known: dict[str, str] = {}
 
@@ -34,10 +34,10 @@ class Database:
 
     def refresh(self) -> bool:
         """Read the file where it has changed; a bad one is told to the log, and the old one stays."""
-        sign = self._sign()
-        if sign == self._seen:
+        found = stamp(self._path)
+        if found == self._seen:
             return False
-        self._seen = sign
+        self._seen = found
         try:
             reader = _open(self._path)
         except DocumentError as error:
@@ -59,13 +59,6 @@ class Database:
             if isinstance(code, str) and len(code) == 2:
                 return code.upper()
         return UNKNOWN
-
-    def _sign(self) -> tuple[int, int, int] | None:
-        try:
-            status = os.stat(self._path)
-        except OSError:
-            return None
-        return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _open(path: str) -> Any:

@@ -1,4 +1,4 @@
-"""Whatever would only fail later, found before anything listens: at the start, before a reload, by `assay gateway check`.
+"""Whatever would only fail later, found before anything listens: at a start, a reload, by `assay gateway check`.
 
 It makes no file and no folder, and binds nothing. It imports what starts threads: never ask it in a process that forks.
 """
@@ -74,7 +74,7 @@ def check_gateway(settings: Settings, service: str | None = None, proxy: bool = 
 
 def _check_proxy(settings: Settings) -> None:
     from assay.guard.gateway.proxy import tls
-    from assay.guard.gateway.proxy.addresses import address
+    from assay.guard.gateway.settings.addresses import address
 
     if not settings.upstream and any(route.upstream is None for route in settings.routes):
         raise UsageError("the gateway file names no upstream", hint="upstream: http://127.0.0.1:8080")

@@ -72,8 +72,9 @@ class Keeper:
         loop = self._loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
-        loop.add_signal_handler(signal.SIGINT, lambda: None)  # of the terminal: the supervisor tells us
-        loop.add_reader(life, lambda: (loop.remove_reader(life), self._stop.set()))
+        for number in (signal.SIGINT, signal.SIGUSR1):  # of the terminal, and for workers: the supervisor tells us
+            loop.add_signal_handler(number, lambda: None)
+        loop.add_reader(life, self._orphaned, life)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.state.keeper)
@@ -82,11 +83,12 @@ class Keeper:
             server = await asyncio.start_unix_server(self._worker, self.state.keeper, limit=1 << 20)
         finally:
             os.umask(old)
-        self._watch()
-        admin = self._administrator()
-        sync = rooms.synchronised(self.settings, self.counters)
-        export = rooms.exporter(self, warn)
+        admin = sync = None
         try:
+            self._watch()
+            admin = self._administrator()
+            sync = rooms.synchronised(self.settings, self.counters)
+            export = rooms.exporter(self, warn)
             while not self._stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), 1.0)
@@ -112,6 +114,10 @@ class Keeper:
             self.observation.close()
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.state.keeper)
+
+    def _orphaned(self, life: int) -> None:
+        asyncio.get_running_loop().remove_reader(life)
+        self._stop.set()
 
     def ask(self, call: Callable[[], Result]) -> Result:
         """Run ``call`` in the keeper's own thread, from another one, and return what it returns."""
@@ -234,5 +240,6 @@ def warn(sentence: str) -> None:
     """Say it to whoever reads the gateway's errors, printable and on one line."""
     from assay.evidence.predicates import printable
 
+    one = sentence.replace("\n  ", "; ")  # an error's hint
     with contextlib.suppress(OSError, ValueError):  # nobody reads them any more: no reason to end
-        print(f"assay: {printable(sentence)}", file=sys.stderr, flush=True)
+        print(f"assay: {printable(one)}", file=sys.stderr, flush=True)

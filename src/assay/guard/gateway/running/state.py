@@ -46,6 +46,8 @@ class State:
                 f"{self.folder} cannot hold the gateway's state: it is not yours alone",
                 hint="a folder that belongs to the gateway's user, with mode 700",
             )
+        if os.path.lexists(self._key):
+            self.secret("")
 
     def _fill(self) -> None:
         if not os.path.lexists(self._key):

@@ -72,7 +72,7 @@ class Worker:
         loop.add_signal_handler(signal.SIGINT, lambda: None)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
         loop.add_signal_handler(signal.SIGUSR1, lambda: self._made.log.reopen())
-        loop.add_reader(life, lambda: (loop.remove_reader(life), self._stop.set()))
+        loop.add_reader(life, self._orphaned, life)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         keeping = asyncio.create_task(self._keep_up())
         stopped = asyncio.create_task(self._stop.wait())
@@ -81,6 +81,7 @@ class Worker:
         for task in (stopped, looked):
             task.cancel()
         self._faces = await rooms.faces(self._gate, self._settings, sockets, service)
+        self._tell()
         ready()
         beat = 0
         try:
@@ -92,19 +93,29 @@ class Worker:
                 if beat % 10 == 0:
                     self._each_second()
         finally:
-            await asyncio.gather(*(face.drain(float(self._settings.timeouts.shutdown)) for face in self._faces))
-            self._send_samples()
-            self._each_second()
-            if self._writer is not None:
-                with contextlib.suppress(ConnectionError, TimeoutError):
-                    await asyncio.wait_for(self._writer.drain(), 5)
-                    self._writer.close()
-                    await self._writer.wait_closed()
-            keeping.cancel()
-            self._made.log.close()
+            try:
+                await asyncio.gather(*(face.drain(float(self._settings.timeouts.shutdown)) for face in self._faces))
+                self._send_samples()
+                self._tell()
+                if self._writer is not None:
+                    with contextlib.suppress(ConnectionError, TimeoutError):
+                        await asyncio.wait_for(self._writer.drain(), 5)
+                        self._writer.close()
+                        await self._writer.wait_closed()
+            finally:
+                keeping.cancel()
+                self._made.log.close()
+
+    def _orphaned(self, life: int) -> None:
+        asyncio.get_running_loop().remove_reader(life)
+        self._stop.set()
 
     def _each_second(self) -> None:
         self._made.refresh()
+        self._tell()
+
+    def _tell(self) -> None:
+        """The keeper, how it goes."""
         levels = self._made.levels()
         for face in self._faces:
             levels.update(face.figures())
@@ -132,6 +143,8 @@ class Worker:
                 await asyncio.sleep(0.2)
                 continue
             self._writer = writer
+            if self._faces:
+                self._tell()
             first = True
             async for message in channel.messages(reader):
                 if isinstance(message, channel.Standings):

@@ -1,0 +1,264 @@
+"""Processes that die, stop and start again: nobody is forgotten, nothing is lost that need not be, others go on."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+
+from gateway_making import alive, assay, gateway, model_server, one_sentence, until
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    with model_server() as made:
+        yield made
+
+
+class Load:
+    """Callers who ask again and again, each on a new connection, until they are told to stop."""
+
+    def __init__(self, made, threads=4):
+        self.made, self.over = made, threading.Event()
+        self.statuses, self.lock = [], threading.Lock()
+        self.threads = [threading.Thread(target=self._ask) for _ in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def _ask(self):
+        while not self.over.is_set():
+            status = self.made.status()
+            with self.lock:
+                self.statuses.append(status)
+
+    def good(self):
+        return self.statuses.count(200)
+
+    def stop(self):
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        return self.statuses
+
+
+def test_a_killed_worker_is_replaced_and_lets_go_of_what_it_held(tmp_path, upstream):
+    plans = {"default": {"concurrent": 2}}
+    with gateway(tmp_path, upstream.url, workers=1, plans=plans) as made:
+        upstream.handler.held.clear()
+        for _ in range(2):
+            threading.Thread(target=made.status, kwargs={"x-wait": "1"}, daemon=True).start()
+        for _ in range(2):
+            assert upstream.handler.entered.acquire(timeout=60)
+        assert made.status() == 429, "both places are taken"
+        os.kill(made.children()[1], signal.SIGKILL)
+        until(lambda: made.status() == 200, "a new worker serves, and the dead one's places are free")
+        upstream.let_go()
+        assert made.end() == 0
+        assert "worker 0 has ended with -9 and is started again" in made.words()
+
+
+def test_others_go_on_while_a_worker_is_killed_under_load(tmp_path, upstream):
+    with gateway(tmp_path, upstream.url, workers=2) as made:
+        load = Load(made)
+        until(lambda: load.good() > 50)
+        victim = made.children()[1]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: victim not in made.children() and len(made.children()) == 3)
+        before = load.good()
+        until(lambda: load.good() > before + 100)
+        statuses = load.stop()
+        assert made.end() == 0
+    assert set(statuses) <= {200, 0}, "a broken connection, never a wrong answer"
+    assert statuses.count(0) <= 20
+    logged = len(made.lines())
+    assert logged <= statuses.count(200) + statuses.count(0)
+    assert logged >= statuses.count(200) * 0.5, "only the last quarter second of one of two workers"
+
+
+def test_the_keeper_may_die(tmp_path, upstream):
+    with gateway(tmp_path, upstream.url, workers=2) as made:
+        assert made.status() == 200
+        blocked = made.administer("block", "address:127.0.0.1", "--why", "a test")
+        assert blocked.returncode == 0, blocked.stderr
+        until(lambda: made.status() == 403)
+        keeper = made.children()[0]
+        os.kill(keeper, signal.SIGKILL)
+        assert made.status() == 403, "workers go on with what they know"
+        until(lambda: keeper not in made.children() and len(made.children()) == 3)
+        until(lambda: made.administer("status").returncode == 0, "a new keeper answers, with its workers")
+        assert {made.status() for _ in range(10)} == {403}, "what a person said is not forgotten"
+        assert made.administer("release", "address:127.0.0.1", "--why", "over").returncode == 0
+        until(lambda: {made.status() for _ in range(4)} == {200})
+        assert made.end() == 0
+
+
+def test_children_end_with_their_supervisor(tmp_path, upstream):
+    with gateway(tmp_path, upstream.url, workers=2) as made:
+        assert made.status() == 200
+        children = made.children()
+        assert len(children) == 3
+        assert made.end(signal.SIGKILL) == -signal.SIGKILL
+        until(lambda: not any(map(alive, children)), "nobody is left")
+        made.start()
+        assert made.status() == 200
+        assert made.end() == 0
+
+
+def test_a_stop_under_load_loses_nothing(tmp_path, upstream):
+    capture = {"folder": "captured", "format": ["jsonl"]}
+    with gateway(tmp_path, upstream.url, workers=2, capture=capture) as made:
+        load = Load(made)
+        until(lambda: load.good() > 100)
+        assert made.end() == 0
+        statuses = load.stop()
+    good = statuses.count(200)
+    assert set(statuses) <= {200, 0}
+    assert sum(line["status"] == "200" for line in made.lines()) == good
+    kept = [line for path in (tmp_path / "captured").rglob("*.jsonl") for line in path.read_text().splitlines()]
+    assert len(kept) == good
+    assert len({json.loads(line)["eventMetadata"]["eventId"] for line in kept}) == good
+    assert "Traceback" not in made.words()
+
+
+def test_requests_under_way_are_answered_before_the_end(tmp_path, upstream):
+    upstream.handler.held.clear()
+    with gateway(tmp_path, upstream.url) as made:
+        statuses = []
+        asking = threading.Thread(target=lambda: statuses.append(made.status(**{"x-wait": "1"})))
+        asking.start()
+        assert upstream.handler.entered.acquire(timeout=60)
+        made.process.send_signal(signal.SIGTERM)
+        others = []
+        until(lambda: others.append(made.status()) or others[-1] == 0, "nobody new is let in")
+        assert not statuses, "the first one still waits"
+        upstream.let_go()
+        asking.join()
+        assert statuses == [200]
+        assert made.process.wait(60) == 0
+    assert len(made.lines()) == len(others), "each but the last of the others, and the one that waited"
+
+
+def test_quotas_survive_a_kill_of_everything(tmp_path, upstream):
+    with gateway(tmp_path, upstream.url, workers=2, plans={"default": {"requests": {"day": 5}}}) as made:
+        assert [made.status() for _ in range(3)] == [200] * 3
+        children = made.children()
+        for pid in [made.process.pid, *children]:
+            os.kill(pid, signal.SIGKILL)
+        made.process.wait()
+        until(lambda: not any(map(alive, children)))
+        made.start()
+        assert [made.status() for _ in range(4)] == [200, 200, 429, 429]
+        assert made.end() == 0
+        made.start()
+        assert made.status() == 429
+        assert made.end(signal.SIGINT) == 0
+
+
+def test_two_cannot_share_a_state_folder(tmp_path, upstream):
+    with gateway(tmp_path, upstream.url) as made:
+        other = tmp_path / "other.yaml"
+        other.write_text(made.file.read_text().replace(str(made.port), "0"))
+        second = assay("gateway", "--config", "other.yaml", folder=tmp_path)
+        assert second.returncode == 2
+        assert "another gateway uses the state folder" in one_sentence(second.stderr)
+        assert made.status() == 200, "the first one goes on"
+        assert made.end() == 0
+
+
+def test_a_taken_port_and_a_port_given_back(tmp_path, upstream):
+    with gateway(tmp_path, upstream.url, start=False) as made:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", made.port))
+            taken.listen()
+            first = assay("gateway", "--config", "gateway.yaml", folder=tmp_path)
+            assert first.returncode == 2 and "cannot listen on" in one_sentence(first.stderr)
+        made.start()
+        assert made.end() == 0
+
+
+def test_a_crash_loop_ends_the_gateway_with_a_sentence(tmp_path, upstream):
+    with gateway(tmp_path, upstream.url) as made:
+        known = set()
+        while made.process.poll() is None:
+            for pid in [pid for pid in made.children()[:1] if pid not in known]:
+                known.add(pid)
+                os.kill(pid, signal.SIGKILL)
+        assert made.process.returncode == 3
+        assert "ended 5 times right after its start" in made.words() and "Traceback" not in made.words()
+
+
+def test_signals_at_any_moment_of_the_start_leave_no_traceback(tmp_path, upstream):
+    with gateway(tmp_path, upstream.url, workers=2, start=False) as made:
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGINT, signal.SIGTERM):
+            made.start(wait=False)
+            children = until(lambda: _forked(made), "processes are there, and not ready")
+            for pid in children:
+                os.kill(pid, number)  # as a terminal's Ctrl-C reaches all of them
+            if number in (signal.SIGHUP, signal.SIGUSR1):
+                until(lambda: made.status() == 200)
+            assert made.end() == 0, made.words()
+        assert "Traceback" not in made.words() and "started again" not in made.words().replace("with 0 and", "")
+
+
+def _forked(made):
+    try:
+        children = made.children()
+    except FileNotFoundError:
+        return None
+    return children if len(children) == 3 else None
+
+
+def framed(message):
+    return len(message).to_bytes(4, "little") + message
+
+
+def test_what_is_no_message_ends_a_connection_and_nothing_else(tmp_path, upstream):
+    with gateway(tmp_path, upstream.url) as made:
+        place = str(tmp_path / "gateway-state" / "keeper.sock")
+        assert os.stat(place).st_mode & 0o777 == 0o600
+        deltas = b"\x94\xa7figures\x07\x82\xa6series\x91\xa1x\xa8counters\x81\xa1a\xa1b\x80"
+        for said in (b"\xff" * 100, framed(b"\xc1"), framed(deltas)):
+            with socket.socket(socket.AF_UNIX) as forger:
+                forger.settimeout(60)
+                forger.connect(place)
+                forger.sendall(said)
+                while forger.recv(65536):
+                    pass
+        assert made.administer("status").returncode == 0 and made.status() == 200
+        assert made.end() == 0
+        assert "Traceback" not in made.words() and "started again" not in made.words()
+
+
+def test_the_supervisor_starts_no_thread(tmp_path, upstream):
+    detect = {"mode": "count"}
+    with gateway(tmp_path, upstream.url, detect=detect, capture={"folder": "captured"}) as made:
+        tasks = Path(f"/proc/{made.process.pid}/task")
+        assert len(list(tasks.iterdir())) == 1
+        made.write(rules=[{"id": "all", "priority": 1, "action": "block"}])
+        made.process.send_signal(signal.SIGHUP)
+        until(lambda: made.status() == 403)
+        assert len(list(tasks.iterdir())) == 1
+        assert made.end() == 0
+
+
+def test_a_log_is_rotated_by_four_workers_under_load_and_no_line_is_lost(tmp_path, upstream):
+    log = {"file": "access.log", "rotate": "20KiB", "keep": 1000}
+    with gateway(tmp_path, upstream.url, workers=4, log=log) as made:
+        load = Load(made)
+        until(lambda: load.good() > 300)
+        statuses = load.stop()
+        assert made.end() == 0
+    ids = []
+    for path in tmp_path.glob("access.log*"):
+        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        if path.suffix != ".gz" and path.with_name(path.name + ".gz").exists():
+            continue  # packed, and not yet deleted when the gateway ended
+        ids += [json.loads(line)["extendedRequestId"] for line in data.splitlines()]
+    assert len(ids) == len(set(ids)) == len(statuses)
+    assert len(list(tmp_path.glob("access.log.*"))) > 3
