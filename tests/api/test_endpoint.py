@@ -181,7 +181,7 @@ def test_evidence_of_it_and_a_policy_that_asks_for_it(model, capfd):
     write(level="block", rule="detect", status="403", modelVersion=version)
     assert main(attest) == 1 and main(verify) == 1
     (model / "access.log").write_text("")
-    assert main(attest) == 3 and main(verify) == 3, "an empty log takes nothing back"
+    assert main(attest) == 3 and main(verify) == 1, "an empty log takes nothing back"
     assert "Traceback" not in capfd.readouterr().err
 
 

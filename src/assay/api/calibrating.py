@@ -6,6 +6,7 @@ The model is handed in as an object: whoever loads it decides whether its bytes 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -90,6 +91,8 @@ def calibrate(
     if unknown := [name for name in leave_out if name not in frame.columns]:
         raise UsageError(f"the data have no column {unknown[0][:100]!r}")
     frame = frame.drop(leave_out)
+    if not frame.width or not frame.height:
+        raise UsageError(f"{data} has nothing to learn from: {frame.height} row(s) of {frame.width} column(s)")
     rows = _numbers(frame, frame.columns, data)
     reference = Table(rows[np.isfinite(rows).all(axis=1)], tuple(frame.columns))
     streams = (
@@ -129,22 +132,32 @@ def _simulated(model: Any, rows: numpy.ndarray, columns: Sequence[str], seed: in
 
 def _observed(folder: str, columns: Sequence[str]) -> list[Stream]:
     import numpy as np
+    import polars
 
     from assay.guard.gateway.detect.calibrating import Stream
     from assay.guard.gateway.interface import Answers, Table
 
-    frame = tables.collected(tables.opened(Place(folder, kind="parquet"), tables.ALWAYS, None))
-    if missing := [name for name in ("caller", *columns) if name not in frame.columns]:
+    inside = os.path.join(folder, "parquet")  # the folder that `capture` names has one for each form
+    place = inside if os.path.isdir(inside) else folder
+    frame = tables.collected(tables.opened(Place(place, kind="parquet"), tables.ALWAYS, None))
+    if missing := [name for name in ("caller", "inferenceTime", *columns) if name not in frame.columns]:
         raise UsageError(f"{folder} has no column {missing[0][:100]!r}", hint="capture: {format: [parquet]} writes one")
     streams = []
     for (caller,), mine in frame.sort("inferenceTime").group_by(["caller"], maintain_order=True):
         said = None
-        if "probabilities" in mine.columns and (lists := mine["probabilities"].drop_nulls()).len() == mine.height:
+        if (
+            isinstance(mine.schema.get("probabilities"), polars.List)
+            and (lists := mine["probabilities"].drop_nulls()).len() == mine.height
+        ):
             widths = set(lists.list.len().to_list())
             said = np.array(lists.to_list(), dtype=np.float64) if len(widths) == 1 and 0 not in widths else None
         labels = said.argmax(axis=1) if said is not None else None
         table = Table(_numbers(mine, columns, folder), tuple(columns))
-        streams.append(Stream(str(caller), table, Answers(labels, said), _seconds(mine)))
+        try:
+            seconds = _seconds(mine)
+        except polars.exceptions.PolarsError:
+            raise UsageError(f"the column 'inferenceTime' of {folder} holds no times") from None
+        streams.append(Stream(str(caller), table, Answers(labels, said), seconds))
     return streams
 
 

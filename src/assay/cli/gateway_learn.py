@@ -97,6 +97,7 @@ def calibrate(parsed: argparse.Namespace) -> int:
     """A calibration."""
     from assay.api.calibrating import QUERIES
     from assay.api.calibrating import calibrate as calibrated
+    from assay.guard.gateway.detect.calibrating import WANTED
 
     model = None
     if parsed.model is not None:
@@ -118,6 +119,8 @@ def calibrate(parsed: argparse.Namespace) -> int:
         f"assay: calibrated on {made.streams} caller(s); about {made.expected:.1%} of honest ones would be flagged in "
         f"{QUERIES:,} queries (calibration {made.version[:12]})"
     )
+    if made.streams < WANTED:
+        printing.note(f"assay: that share is a guess, until there are {WANTED} callers")
     if made.excluded:
         printing.note(f"assay: left out, too unlike the others: {', '.join(made.excluded[:10])}")
     return 0

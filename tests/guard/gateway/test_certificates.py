@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 
 import pytest
@@ -18,10 +19,10 @@ ENDS = datetime(2031, 5, 6, 7, 8, 9, tzinfo=UTC)
 SAN = x509.ObjectIdentifier("2.5.29.17")
 
 
-def made(*extensions: x509.ExtensionType) -> x509.Certificate:
+def made(*extensions: x509.ExtensionType, ends: datetime = ENDS) -> x509.Certificate:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "robot")])
-    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, datetime(2026, 1, 1, tzinfo=UTC), ENDS)
+    builder = x509.CertificateBuilder(name, name, key.public_key(), 1, datetime(2020, 1, 1, tzinfo=UTC), ends)
     for one in extensions:
         builder = builder.add_extension(one, critical=False)
     return builder.sign(key, hashes.SHA256())
@@ -55,6 +56,35 @@ def test_one_whose_names_cannot_be_read_names_nobody() -> None:
 
     assert ask(guarded(app, rooms), scope).status == 401
     assert rooms.finished[0].certificate is None
+
+
+@pytest.mark.parametrize("first", ["receive", "send"])
+def test_a_websocket_of_the_middleware_does_not_outlive_its_callers_certificate(first: str) -> None:
+    for ends, lives in ((datetime(2021, 1, 1, tzinfo=UTC), False), (datetime(2099, 1, 1, tzinfo=UTC), True)):
+        pem = made(ends=ends).public_bytes(serialization.Encoding.PEM).decode()
+        rooms, got, sent = Rooms(), [], []
+        scope = scope_of(headers=[], scheme="wss", extensions={"tls": {"client_cert_chain": [pem]}})
+        scope |= {"type": "websocket", "headers": [(b"host", b"a")], "path": "/predict", "raw_path": b"/predict"}
+
+        async def app(scope, receive, send, got=got):
+            await send({"type": "websocket.accept"})
+            if first == "send":
+                await send({"type": "websocket.send", "text": "secret"})
+            got += [await receive(), await receive()]
+
+        async def receive():
+            return {"type": "websocket.receive", "text": "hello"}
+
+        async def send(message, sent=sent):
+            sent.append(message["type"])
+
+        asyncio.run(guarded(app, rooms)(scope, receive, send))
+        if lives:
+            assert [one.get("text") for one in got] == ["hello", "hello"] and "websocket.close" not in sent
+        else:
+            assert [(one["type"], one["code"]) for one in got] == [("websocket.disconnect", 1008)] * 2
+            assert sent == ["websocket.accept", "websocket.close"]
+        assert [one.error for one in rooms.finished] == ["" if lives else "certificate-ended"]
 
 
 @given(st.binary(max_size=200))

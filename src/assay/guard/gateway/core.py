@@ -33,9 +33,12 @@ from assay.guard.gateway.networks import network
 from assay.guard.gateway.paths import split
 from assay.guard.gateway.permissions import LATER, permitted
 from assay.guard.gateway.settings import Settings
+from assay.guard.gateway.settings.reading import LABEL_ONLY
 
 REMEMBERED = 4096
-"""Targets and permissions whose answer is remembered; all are forgotten when there are more."""
+"""Targets whose answer is remembered; all are forgotten when there are more."""
+PERMITS = 65536
+"""Permissions that are remembered, of all targets together; all are forgotten when there are more."""
 
 _ASKING = frozenset({Verb.INFER, Verb.EXPLAIN, Verb.CHAT, Verb.COMPLETE, Verb.EMBED})
 _FORBIDDEN = Decision(False, 403, "permission", "this caller may not do that")
@@ -91,6 +94,14 @@ class Core:
         self._default = ALLOW if settings.default == "allow" else _BY_DEFAULT
         self._reactions = settings.detect.reactions
         self._enforced = settings.detect.mode == "enforce"
+        self._permits = 0
+        """Permissions that are remembered, at most."""
+        self._stricter = {
+            route.harden: stricter(settings, route.harden, self._reactions.harden)
+            for route in settings.routes
+            if route.harden is not None
+        }
+        """By a route's hardening: what a flagged caller gets there."""
 
     def decide(self, context: Context) -> Decision:
         """Whether the request goes on, from its head alone. What was decided also stands in the context."""
@@ -135,7 +146,7 @@ class Core:
         context.model = route.model
         known = may.get(id(caller))
         if known is None or known[0] is not caller:
-            known = _permit(may, caller, route)
+            known = self._permit(may, caller, route)
         if not known[1]:
             return _FORBIDDEN
         if kind != _HEALTH:
@@ -146,8 +157,8 @@ class Core:
         if (refused := self._enter(context)) is not None:
             return refused
         if kind == _ASKS:
-            if harden and not context.harden:
-                context.harden = harden
+            if harden:
+                context.harden = self._stricter[harden] if context.harden else harden
             if context.harden:
                 wanted = BODY | ANSWER
             if wanted:
@@ -235,6 +246,15 @@ class Core:
             self._targets[key] = known
         return known
 
+    def _permit(self, may: _May, caller: Caller, route: Route) -> tuple[Caller, bool]:
+        """Remembered by the caller itself, not by its id: rooms make another object when its permissions change."""
+        self._permits += 1
+        if self._permits > PERMITS:
+            self._targets.clear()
+            self._permits = 0
+        known = may[id(caller)] = (caller, permitted(caller.permissions, route))
+        return known
+
     def _stand(self, context: Context, caller: Caller) -> Decision | None:
         """How the caller is treated after what detectors said, of it or of those it belongs to; the worst counts."""
         found = []
@@ -260,12 +280,12 @@ class Core:
         return None
 
 
-def _permit(may: _May, caller: Caller, route: Route) -> tuple[Caller, bool]:
-    """Remembered by the caller itself, not by its id: rooms make another object when a caller's permissions change."""
-    if len(may) >= REMEMBERED:
-        may.clear()
-    known = may[id(caller)] = (caller, permitted(caller.permissions, route))
-    return known
+def stricter(settings: Settings, first: str, second: str) -> str:
+    """Of two hardenings the one that says less; the label alone, where neither does in every respect."""
+    one, other = settings.hardenings[first], settings.hardenings[second]
+    if one.covers(other):
+        return first
+    return second if other.covers(one) else LABEL_ONLY
 
 
 def retry(seconds: float) -> int:

@@ -19,6 +19,12 @@ SINGLE = frozenset(
 )
 """Headers that may come once: to read one of two is to choose, and two readers may choose differently."""
 
+TELLING = frozenset(
+    b"content-encoding etag content-md5 digest content-digest repr-digest accept-ranges content-range last-modified "
+    b"trailer".split()
+)
+"""Headers about an answer's bytes: wrong once they are others, and a digest of the true answer gives it away."""
+
 LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 """The one form of ``Content-Length``."""
 

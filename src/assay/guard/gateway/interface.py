@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 Headers: TypeAlias = Mapping[bytes, bytes]
 """Names in lower case, values without surrounding white space. A header that came several times is joined as RFC 9110,
-5.3 says (``, ``; cookies by ``; ``); a face refuses a request that repeats one that must be alone (``host``,
-``content-length``, ``content-type``, ``authorization``, the key's).
+5.3 says (``, ``; cookies by ``; ``); a face refuses a request that repeats one that must be alone (`headers.single`).
 """
 
 
@@ -357,6 +356,8 @@ class Sample(msgspec.Struct, array_like=True, gc=False):
     """``x-target-model`` or the like: which of several models behind one name."""
     request_id: str = ""
     """`Context.request_id`: what the caller knows the request by."""
+    unfit: bool = False
+    """It was let through although it has not the form that the schema asks for, as the schema only counts."""
 
 
 class Counters(Protocol):

@@ -10,6 +10,9 @@ from typing import Protocol
 
 from assay.guard.gateway.interface import Answers, Caller, Context, Decision, Measure, Route, Sample, Standing, Table
 
+COUNTED = "schema"
+"""What `Context.counted` gets where a schema only counts."""
+
 
 class Routes(Protocol):
     """`protocols`: which request is served at all, and what it means."""

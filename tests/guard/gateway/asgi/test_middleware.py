@@ -222,12 +222,13 @@ def test_bombs_and_broken_codings_are_refused(coding, body, status):
 
 
 def test_an_answer_is_hardened_whole():
-    telling = [(b"etag", b'"abc"'), (b"content-md5", b"x"), (b"x-other", b"y")]
+    told = (b"etag", b"content-md5", b"last-modified", b"accept-ranges")
+    telling = [(name, b"x") for name in (*told, b"x-other")]
     app, rooms = Application(headers=telling), Rooms()
     answer = ask(guarded(app, rooms), scope_of(path="/hard"), QUESTION)
     assert json.loads(answer.body) == {"predictions": [1, 0]}
     assert answer.headers[b"content-length"] == b"%d" % len(answer.body)
-    assert not {b"etag", b"content-md5"} & set(answer.headers) and answer.headers[b"x-other"] == b"y"
+    assert not set(told) & set(answer.headers) and answer.headers[b"x-other"] == b"x"
     assert rooms.finished[0].bytes_out == len(answer.body)
     assert rooms.seen[0][1] == ANSWER, "those who learn see the model's own answer"
 
@@ -319,6 +320,15 @@ def test_events_pass_one_by_one_and_are_metered():
     (context,) = rooms.finished
     assert context.usage.tokens_out == 17 and context.bytes_out == sum(map(len, sent))
     assert b"usage 17" in rooms.seen[0][1]
+
+
+def test_a_compressed_stream_cannot_be_metered_and_never_leaves():
+    headers = [(b"content-type", b"text/event-stream"), (b"content-encoding", b"gzip")]
+    app, rooms = Application(gzip.compress(b"data: usage 17\n\n"), headers=headers), Rooms()
+    answer = ask(guarded(app, rooms), scope_of(path="/v1/chat/completions"), b'{"stream": true}')
+    refused_one = [(one.status, one.decision.rule, one.bytes_out) for one in rooms.finished]
+    assert (answer.status, len(answer.messages)) == (502, 2) and answer.headers[b"content-type"] == b"application/json"
+    assert refused_one == [(502, "harden", len(answer.body))]
 
 
 def test_a_stream_is_asked_for_and_no_stream_comes():

@@ -12,13 +12,13 @@ from assay.guard.gateway.asgi.exchange import Exchange, nothing
 from assay.guard.gateway.asgi.types import Message, Pairs, Receive, Scope, Send
 from assay.guard.gateway.coding import decoded, plain
 from assay.guard.gateway.core import Core
+from assay.guard.gateway.headers import TELLING
 from assay.guard.gateway.interface import ANSWER, BODY, KEEP_ANSWER, KEEP_BODY, METER, Context, Decision
 from assay.guard.gateway.parts import Meter, Unhardened
 from assay.guard.gateway.refusing import SLOW_BODY, TOO_LARGE, UNHARDENED, Refused
 from assay.guard.gateway.settings.model import Sizes, Timeouts
 
-_TELLING = frozenset({b"content-length", b"etag", b"content-md5", b"digest", b"content-digest", b"repr-digest"})
-"""Headers about the answer's bytes: wrong once they are others, and a digest of the true answer gives it away."""
+_TELLING = TELLING | {b"content-length"}
 
 
 class Inspecting(Exchange):
@@ -153,7 +153,11 @@ class Inspecting(Exchange):
             if self._meter is not None:
                 message = {**message, "body": self._meter.feed(message.get("body", b""))}
         elif kind == "http.response.start":
-            return self.sink(self._begin(message))
+            try:
+                return self.sink(self._begin(message))
+            except Refused as refused:
+                self.started = False  # nothing has left yet
+                return self.refuse(refused.decision)
         return super().send(message)
 
     def _begin(self, message: Message) -> Message:
@@ -164,13 +168,17 @@ class Inspecting(Exchange):
         return message
 
     def meter(self, message: Message) -> Meter | None:
-        """Follow the answer, where it is a stream of events; another one is settled whole."""
+        """Follow the answer, where it is a stream of events; another one is settled whole. Raises `Refused`
+        for one that cannot be looked into.
+        """
         context = self.context
         if not context.content_type.lower().startswith(b"text/event-stream"):
             context.needs &= ~METER
             if self._answer is None:
                 self._answer = []
-        elif plain(_header(message, b"content-encoding")):
+        elif not plain(_header(message, b"content-encoding")):
+            raise Refused(UNHARDENED)
+        else:
             self._meter = self._core.meter(context)
         return self._meter
 

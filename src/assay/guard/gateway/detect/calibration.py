@@ -62,6 +62,8 @@ class SpacePart(_Part, frozen=True, kw_only=True):
     inner: Annotated[int, Meta(ge=1, le=features.COMPONENTS)]
     rest: Annotated[int, Meta(ge=0, le=features.FULL)]
     texts: Annotated[tuple[Texts, ...], Meta(max_length=200)] = ()
+    names: Annotated[tuple[Annotated[str, Meta(max_length=500)], ...], Meta(max_length=COLUMNS)] = ()
+    """Of the table's columns, where they have some."""
 
 
 class SignalPart(_Part, frozen=True, kw_only=True):
@@ -174,6 +176,7 @@ def space_of(part: SpacePart) -> Space:
         part.rest,
         (0.5 * (middles**2).sum(axis=0)).astype(np.float32),
         tuple(TextColumn(text.name, text.surprise, text.unknown) for text in part.texts),
+        part.names,
     )
 
 
@@ -188,6 +191,7 @@ def part_of(space: Space) -> SpacePart:
         inner=space.inner,
         rest=space.rest,
         texts=tuple(Texts(name=text.name, surprise=dict(text.surprise), unknown=text.unknown) for text in space.texts),
+        names=space.names,
     )
 
 
@@ -210,6 +214,8 @@ def _problem(found: Calibration) -> str | None:
         return "space.matrix does not have a row for each column"
     if part.inner > part.components or part.components > columns or 2 * len(part.texts) > columns:
         return "space.inner, space.components or space.texts are larger than they can be"
+    if part.names and (len(part.names) != columns - 2 * len(part.texts) or len(set(part.names)) != len(part.names)):
+        return "space.names has not one name for each column"
     numbers = [np.frombuffer(part.centre, "<f8"), np.frombuffer(part.inverse, "<f8"), np.frombuffer(part.matrix, "<f4")]
     if not all(np.isfinite(each).all() and np.abs(each).max() < 1e15 for each in numbers):
         return "space has numbers that are not finite"

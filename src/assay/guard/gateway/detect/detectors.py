@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -105,13 +106,14 @@ class Detectors:
         if sample.rule:
             if sample.rule != "schema":
                 return changes  # refused before the model saw it: nothing was learned, and limits have their own words
-            figures["rejected"] += 1
         elif not 200 <= sample.status < 300:
             return changes
+        unfit = bool(sample.rule) or sample.unfit
+        figures["rejected"] += unfit
         entry = self._memory.get(key, self._size)
         entry.group = group
         several = [(name, self._pools.get(name, self._size)) for name in pools] if pools else ()
-        if (sample.rule or entry.used.rejected or several) and self._on("rejected"):
+        if (unfit or entry.used.rejected or several) and self._on("rejected"):
             self._reject(key, entry, sample, 1.0, changes)
             for name, pool in several:
                 self._reject(name, pool, sample, POOLED, changes)
@@ -119,16 +121,14 @@ class Detectors:
             return changes
         if several and (flag := self._flags.get(key, at)) is not None and flag.would > Level.LOG:
             several = ()  # it is dealt with, and no reason to treat its neighbours otherwise
-        self._use(key, entry, sample, answers, changes)
-        if table is None:
+        count = 0 if table is None else _count(table)
+        self._use(key, entry, sample, max(sample.rows, count), answers, changes)
+        if table is None or not count:
             return changes
-        count = len(table.features) if table.features.ndim == 2 else 0
-        if table.text:
-            if self._encoder is not None:
-                table = self._encoder.table(table) or table
-            count = max(count, max((len(values) for values in table.text.values()), default=0))
-        if not count:
-            return changes
+        if table.text and self._encoder is not None:
+            table = self._encoder.table(table) or table
+        if self._eye is not None:
+            table = self._eye.space.aligned(table)
         figures["queries"] += count
         entry.seen += count
         if self._eye is not None and self._eye.space.fits(table):
@@ -208,26 +208,30 @@ class Detectors:
 
     def _reject(self, key: str, entry: Entry, sample: Sample, factor: float, changes: list[Change]) -> None:
         rare, used = self._rejections, entry.used
-        if not used.rejected and not sample.rule:
+        unfit = bool(sample.rule) or sample.unfit
+        if not used.rejected and not unfit:
             return
-        used.rejected = rare.step(used.rejected, bool(sample.rule))
+        used.rejected = rare.step(used.rejected, unfit)
         if used.rejected > rare.limit * factor:
             used.rejected = 0.0
             self._alarm(key, entry, "rejected", sample, changes)
 
-    def _use(self, key: str, entry: Entry, sample: Sample, answers: Answers | None, changes: list[Change]) -> None:
-        """Budgets, where honest callers' are known."""
+    def _use(
+        self, key: str, entry: Entry, sample: Sample, rows: int, answers: Answers | None, changes: list[Change]
+    ) -> None:
+        """Budgets, where honest callers' are known. ``rows``: also of requests whose body nobody had to measure."""
         used, daily = entry.used, self._daily
         if not daily:
-            used.add(sample.at, sample.rows, 0.0, sample.tokens)
+            used.add(sample.at, rows, 0.0, sample.tokens)
             return
-        bits = float(information(answers, sample.rows).sum()) if "bits" in daily else 0.0
+        bits = float(information(answers, rows).sum()) if "bits" in daily else 0.0
         day, before = used.day, {"rows": used.rows, "bits": used.bits, "tokens": used.tokens}
-        used.add(sample.at, sample.rows, bits, sample.tokens)
+        used.add(sample.at, rows, bits, sample.tokens)
         now = {"rows": used.rows, "bits": used.bits, "tokens": used.tokens}
         for name, limit in daily.items():
-            # Once for each multiple: the next day, or when it is twice as much.
-            if now[name] > limit and int(now[name] / limit) > (int(before[name] / limit) if day == used.day else 0):
+            # Once for each multiple that is exceeded: the next day, or when it is more than twice as much.
+            reached = math.ceil(before[name] / limit) if day == used.day else 0
+            if math.ceil(now[name] / limit) > max(1, reached):
                 self._alarm(key, entry, name, sample, changes, note=f"{now[name]:.0f} in a day, of at most {limit:.0f}")
 
     def _look(
@@ -407,3 +411,9 @@ class Detectors:
                 calmed = self._reactions.calmed(flag)
                 self._flags.set(key, replace(kept, flag=calmed), at)
                 changes.append((key, calmed.standing))
+
+
+def _count(table: Table) -> int:
+    """Rows of a table, of numbers or of texts."""
+    rows = len(table.features) if table.features.ndim == 2 else 0
+    return max(rows, max((len(values) for values in table.text.values()), default=0))

@@ -62,6 +62,8 @@ class Space:
     half: np.ndarray
     """float32: half the squared length of each centroid."""
     texts: tuple[TextColumn, ...] = ()
+    names: tuple[str, ...] = ()
+    """Of the table's columns; empty where the training rows had none."""
     width: int = field(init=False)
     """Columns of a table's matrix that this space is for."""
     any_missing: bool = field(init=False)
@@ -75,12 +77,28 @@ class Space:
         object.__setattr__(self, "lower", self.centre - CLIP / self.inverse)
         object.__setattr__(self, "upper", self.centre + CLIP / self.inverse)
 
+    def aligned(self, table: Table) -> Table:
+        """The table with the columns of the training rows in their order, where both have names: callers say them in
+        any order, leave some out (they are empty then), and may send others that the model never looks at.
+        """
+        names = self.names
+        if table.names == names or not names or table.features.shape[1:] != (len(table.names),):
+            return table
+        places = {name: i for i, name in enumerate(table.names)}
+        if places.keys().isdisjoint(names):
+            return table
+        features = np.full((len(table.features), len(names)), np.nan)
+        for i, name in enumerate(names):
+            if (place := places.get(name)) is not None:
+                features[:, i] = table.features[:, place]
+        return Table(features, names, {name: table.text[name] for name in names if name in table.text})
+
     def fits(self, table: Table) -> bool:
         """Whether the table has the columns that the space was made from."""
         shape = table.features.shape
         if len(shape) != 2 or shape[1] != self.width:
             return False
-        return not self.texts or all(column.name in table.text for column in self.texts)
+        return not self.texts or all(column.name in table.text or column.name in table.names for column in self.texts)
 
     def rows(self, table: Table) -> np.ndarray:
         """The table's columns and those of its texts, float64, not scaled."""
@@ -116,11 +134,14 @@ def code(value: str) -> str:
 
 
 def with_texts(table: Table, texts: Sequence[TextColumn]) -> np.ndarray:
-    """The table's matrix with two columns for each column of text: how rare the value is, and which it is."""
+    """The table's matrix with two columns for each column of text: how rare the value is, and which it is. A text that
+    is missing is an empty one.
+    """
     count = len(table.features)
+    of_text = {text.name for text in texts}.union(table.text)
     columns = (
         [
-            np.nan_to_num(table.features[:, i]) if name in table.text else table.features[:, i]
+            np.nan_to_num(table.features[:, i]) if name in of_text else table.features[:, i]
             for i, name in enumerate(table.names)
         ]
         if table.names
@@ -128,7 +149,7 @@ def with_texts(table: Table, texts: Sequence[TextColumn]) -> np.ndarray:
     )
     for text in texts:
         rare, which = np.full(count, text.unknown), np.zeros(count)
-        for i, value in enumerate(list(table.text[text.name])[:count]):
+        for i, value in enumerate(list(table.text.get(text.name) or [""] * count)[:count]):
             digest = code(str(value))
             rare[i] = text.surprise.get(digest, text.unknown)
             which[i] = int(digest, 16) / 2.0**47 - 1.0
@@ -175,7 +196,7 @@ def fit(reference: Table, seed: int = 0) -> Space:
     middles = _centroids(scaled, min(CENTROIDS, max(1, len(scaled) // 4)), seed)
     matrix = np.ascontiguousarray(np.hstack([vectors[:, :components], rest, middles.T]), dtype=np.float32)
     half = (0.5 * (middles**2).sum(axis=1)).astype(np.float32)
-    return Space(centre, inverse, missing, matrix, components, inner, rest.shape[1], half, texts)
+    return Space(centre, inverse, missing, matrix, components, inner, rest.shape[1], half, texts, reference.names)
 
 
 def _centroids(rows: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -24,6 +24,8 @@ class Members:
         nearby = f"net:{network(sample.address)}"
         if not sample.caller or sample.caller.startswith("address:"):
             return nearby, [], hash(nearby)  # nobody was proved: their network tells them apart
+        if sample.address.startswith("unix"):
+            nearby = ""  # all who come by a socket would be neighbours
         pools = []
         owner = f"owner:{sample.owner}" if sample.owner else ""
         for name in (owner, nearby):
@@ -39,4 +41,4 @@ class Members:
             elif only != sample.caller:
                 self._only[name] = ""
                 pools.append(name)
-        return sample.caller, pools, hash(owner or nearby)
+        return sample.caller, pools, hash(owner or nearby or sample.caller)

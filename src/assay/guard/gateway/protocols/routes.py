@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 
 from assay.errors import DocumentError, UsageError
 from assay.guard.gateway.interface import Answers, Context, Decision, Measure, Route, Sample, Table, Verb
-from assay.guard.gateway.parts import Meter, Unhardened
+from assay.guard.gateway.parts import COUNTED, Meter, Unhardened
 from assay.guard.gateway.protocols.interface import NOT_FOUND, Asked, Found, Hardener
 from assay.guard.gateway.protocols.interface import Serving as Protocol
 from assay.guard.gateway.protocols.kserve1 import KServe1
@@ -31,8 +31,6 @@ PROTOCOLS: dict[str, Callable[[RouteSettings], Protocol]] = {
     "openai": lambda route: OpenAI(),
     "json": lambda route: Plain(route.path or "/", route.rows, route.answers),
 }
-COUNTED = "schema"
-"""What `Context.counted` gets where a schema only counts."""
 _NO_MODEL = Decision(False, 404, "route", "this model is not served here")
 _UNSERVED = Decision(False, 404, "route", "this is not served here")
 

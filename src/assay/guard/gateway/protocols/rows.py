@@ -168,7 +168,9 @@ def listed(value: Any) -> list[Any]:
 
 
 def table(rows: Sequence[Any], names: Sequence[str] = ()) -> Table | None:
-    """Rows as a table of numbers and texts. None where they have nothing in common."""
+    """Rows as a table of numbers and texts. None where they have nothing in common. ``names``: of the columns, where a
+    schema says them; named rows then have all of them, in their order.
+    """
     import numpy as np
 
     if not rows:
@@ -181,6 +183,8 @@ def table(rows: Sequence[Any], names: Sequence[str] = ()) -> Table | None:
         if len(keys) == 1 and type(first[keys[0]]) is list:  # {"features": […]}
             return table([row.get(keys[0]) for row in rows], names)
         found = list(dict.fromkeys(chain.from_iterable(rows)))[:WIDEST]
+        if set(names).issuperset(found):
+            found = list(names)
         return _table([[row.get(name) for row in rows] for name in found], tuple(found))
     values = [flatten(row) for row in rows]
     width = len(values[0])

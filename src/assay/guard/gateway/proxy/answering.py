@@ -11,12 +11,13 @@ from time import perf_counter, time
 from typing import TYPE_CHECKING
 
 from assay.guard.gateway import refusing
+from assay.guard.gateway.headers import TELLING
 from assay.guard.gateway.interface import Certificate, Context, Decision
 from assay.guard.gateway.proxy import refusals, tls
 from assay.guard.gateway.proxy.answer_heads import Answer
 from assay.guard.gateway.proxy.chunks import LAST, Chunks, chunk
 from assay.guard.gateway.proxy.heads import EXPECT, UPGRADE
-from assay.guard.gateway.proxy.looking import TELLING, Looking
+from assay.guard.gateway.proxy.looking import Looking
 from assay.guard.gateway.proxy.request_heads import Request
 from assay.guard.gateway.proxy.websocket import agreed
 from assay.guard.gateway.refusing import STATUS, Refused

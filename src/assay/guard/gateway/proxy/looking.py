@@ -14,12 +14,6 @@ from assay.guard.gateway.proxy.refusals import LARGE_ANSWER
 from assay.guard.gateway.proxy.terms import Place
 from assay.guard.gateway.refusing import UNHARDENED, Refused
 
-TELLING = frozenset(
-    b"content-encoding etag content-md5 digest content-digest repr-digest accept-ranges content-range last-modified "
-    b"trailer".split()
-)
-"""Headers about an answer's bytes: wrong once they are others, and a digest of the true answer gives it away."""
-
 
 class Looking:
     """One request and its answer."""

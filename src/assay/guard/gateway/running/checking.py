@@ -39,7 +39,8 @@ def check(settings: Settings) -> None:
     state = State(settings)
     if not _to_be_made(state.folder, "state"):
         state.examine()
-        restored(state.standings, detectors)
+        for standings in state.all_standings():
+            restored(standings, detectors)
     if settings.capture is not None:
         _to_be_made(settings.path(settings.capture.folder), "capture.folder")
 

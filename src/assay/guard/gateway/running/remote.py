@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from assay.guard.gateway.interface import KEEP_ANSWER, KEEP_BODY, Context, Sample, Verb
+from assay.guard.gateway.parts import COUNTED
 from assay.guard.gateway.settings import Settings
 
 BODIES = 16 << 20
@@ -107,6 +108,7 @@ class Remote:
                 route.index,
                 headers.get(b"x-amzn-sagemaker-target-variant", b"").decode("latin-1")[:100],
                 context.request_id,
+                COUNTED in context.counted,
             )
         )
 

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import re
 import stat
 
 from assay.errors import UsageError
@@ -84,6 +85,11 @@ class State:
     def standings(self) -> str:
         """What detectors came to, over a restart."""
         return os.path.join(self.folder, "standings.json")
+
+    def all_standings(self) -> list[str]:
+        """Files of standings that are there: the gateway's, and those of a service's processes."""
+        mine = re.compile(r"standings(-[0-9]{1,3})?\.json")
+        return [os.path.join(self.folder, name) for name in sorted(os.listdir(self.folder)) if mine.fullmatch(name)]
 
     def own_standings(self) -> tuple[str, int]:
         """A file of standings that no other process of the service uses, the same after a restart where that is free;

@@ -10,6 +10,7 @@ from msgspec import Meta, field
 from assay.guard.gateway.settings.words import Bytes, Rate, Seconds, Section
 
 Count = Annotated[int, Meta(ge=1)]
+Amount = Annotated[float, Meta(ge=0)]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
 
 
@@ -172,13 +173,13 @@ class Plan(Section, frozen=True):
 class Price(Section, frozen=True):
     """What a request costs, in any unit."""
 
-    request: float = 0.0
+    request: Amount = 0.0
     """Each request."""
-    row: float = 0.0
+    row: Amount = 0.0
     """Each prediction."""
-    token_in: float = 0.0
+    token_in: Amount = 0.0
     """Each token that is sent."""
-    token_out: float = 0.0
+    token_out: Amount = 0.0
     """Each token that is answered."""
 
 
@@ -195,6 +196,15 @@ class Hardening(Section, frozen=True):
     """Probabilities to the middle of so many equal parts."""
     digits: Annotated[int, Meta(ge=0, le=17)] | None = None
     """Decimal digits that are kept."""
+
+    def covers(self, other: Hardening) -> bool:
+        """Whether an answer says no more than with ``other``, in each respect."""
+        if self.label_only or other.label_only:
+            return self.label_only
+        fewer = ((self.top, other.top), (self.buckets, other.buckets), (self.digits, other.digits))
+        return (self.noise or 0.0) >= (other.noise or 0.0) and all(
+            theirs is None or (ours is not None and ours <= theirs) for ours, theirs in fewer
+        )
 
 
 class Schema(Section, frozen=True):

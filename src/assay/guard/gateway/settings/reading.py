@@ -42,6 +42,9 @@ def read(data: bytes, name: str, directory: str, over: Mapping[str, Any] | None 
 
 def convert(raw: dict[str, Any], name: str, directory: str) -> Settings:
     """Settings from plain values, checked. Raises `DocumentError`."""
+    detect = raw.get("detect")
+    if isinstance(detect, dict) and detect.get("mode") is False:  # YAML 1.1 reads a bare ``off`` as a truth value
+        raw = raw | {"detect": detect | {"mode": "off"}}
     try:
         settings = msgspec.convert(raw, Settings, dec_hook=hook)
     except msgspec.ValidationError as error:

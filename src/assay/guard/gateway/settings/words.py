@@ -23,7 +23,7 @@ class Seconds(float):
     @classmethod
     def read(cls, value: Any) -> Seconds:
         """Raises `ValueError` with a sentence."""
-        if isinstance(value, str) and (match := re.fullmatch(r"([0-9]{1,6})ms", value)):
+        if isinstance(value, str) and (match := re.fullmatch(r"([1-9][0-9]{0,5})ms", value)):
             return cls(int(match[1]) / 1000)
         try:
             return cls(durations.parse(value).total_seconds())
