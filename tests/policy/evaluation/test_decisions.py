@@ -30,6 +30,18 @@ def test_no_evidence_is_missing_and_says_what_would_help() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("endpoint", "assay gateway attest --gateway FILE"),
+        ("drift", "assay monitor check --baseline FILE --data DATA --target TARGET"),
+    ],
+)
+def test_what_is_watched_at_the_api_has_a_command_of_its_own(kind: str, command: str) -> None:
+    rules = f"  - {{id: watched, require: {{evidence: monitoring, monitoring: {{kind: {kind}}}}}}}\n"
+    assert decided(rules, case()).results[0].needs[0].command == command
+
+
+@pytest.mark.parametrize(
     ("evidence", "expected", "code"),
     [
         (item("model-signature", by=()), Verdict.UNTRUSTED, 1),

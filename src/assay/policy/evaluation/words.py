@@ -100,7 +100,7 @@ def need(chosen: Chosen) -> Need:
         Kind.CORRECT: f"{article} {named} statement that holds: {best.reason if best else ''}",
     }.get(kind, chosen.error or "")
     # What is linked is another target, whose name is not known here.
-    run = None if selector.linked else _scan(selector) or command(selector.types)
+    run = None if selector.linked else _scan(selector) or _endpoint(selector) or command(selector.types)
     return Need(kind, verb, selector.types, who.groups, run, selector.alias)
 
 
@@ -109,6 +109,12 @@ def _scan(selector: Selector) -> str | None:
     asked = selector.checks.get("scan")
     flags = {"models": "", "poisoning": "--poisoning "}.get(getattr(asked, "kind", None) or "")
     return None if flags is None else f"assay scan {flags}TARGET -o attest"
+
+
+def _endpoint(selector: Selector) -> str | None:
+    """The command of what is watched at the API, and not in data."""
+    asked, *_ = selector.checks.get("monitoring") or (None,)
+    return "assay gateway attest --gateway FILE" if getattr(asked, "kind", None) == "endpoint" else None
 
 
 def command(types: Sequence[str]) -> str | None:

@@ -96,7 +96,7 @@ def test_what_is_wrong_is_a_sentence(place: Place, tmp_path: Path, monkeypatch: 
 def test_the_configuration_is_shown_without_secrets(tmp_path: Path) -> None:
     (tmp_path / "gateway.yaml").write_text("""\
 assay-gateway: 1
-upstream: https://user:hunter2@model.example/v1?sig=hunter3
+upstream: https://model.example
 plans: {default: {rate: 100/60s}}
 redis: {url: 'rediss://:hunter4@cache.example:6379/0'}
 otlp: {endpoint: 'https://collector.example/v1/metrics?key=hunter5'}

@@ -201,3 +201,29 @@ def presented(port):
     with socket.create_connection(("127.0.0.1", port), 60) as plain, context.wrap_socket(plain) as secure:
         found = x509.load_der_x509_certificate(secure.getpeercert(True))
     return found.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value
+
+
+def written(place):
+    return place.exists() and "127.0.0.1" in place.read_text()
+
+
+def test_a_disk_that_takes_nothing_costs_no_answer_and_no_block(tmp_path, upstream):
+    """The state folder is away for a while, as it is when a disk fails: what a person says still holds."""
+    state = tmp_path / "gateway-state"
+    with gateway(tmp_path, upstream.url, workers=2, detect={"mode": "count"}) as made:
+        assert made.status() == 200
+        state.rename(tmp_path / "away")
+        said = made.administer("block", "address:127.0.0.1", "--why", "a test")
+        assert said.returncode == 2 and "not after a restart" in said.stderr
+        until(lambda: {made.status() for _ in range(6)} == {403})
+        said = made.administer("deny", "192.0.2.1", "--why", "a test")
+        assert said.returncode == 2 and "Traceback" not in said.stderr
+        until(lambda: "each second" in made.words())
+        (tmp_path / "away").rename(state)
+        until(lambda: written(state / "standings.json"), "it is written as soon as it can be")
+        assert {made.status() for _ in range(6)} == {403}
+        assert made.end() == 0
+        assert "started again" not in made.words() and "Traceback" not in made.words()
+        made.start()
+        assert {made.status() for _ in range(6)} == {403}
+        assert made.end() == 0

@@ -93,7 +93,8 @@ def test_somebody_elses_state_folder_is_refused(tmp_path, monkeypatch, capfd):
     assert "it is not yours alone" in one_sentence(capfd.readouterr().err)
 
 
-def test_damaged_standings_are_refused_and_never_forgotten(tmp_path, upstream):
+def test_damaged_standings_are_refused_and_never_forgotten(tmp_path, upstream, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
     with gateway(tmp_path, upstream.url, detect={"mode": "count"}) as made:
         assert made.administer("block", "key:thief", "--why", "a test").returncode == 0
         assert made.end() == 0
@@ -103,9 +104,8 @@ def test_damaged_standings_are_refused_and_never_forgotten(tmp_path, upstream):
             for bad in (good[:-5], b"", b"{}", b"\0" * len(good), good.replace(b'"version":1', b'"version":2')):
                 place.write_bytes(bad)
                 for words in ((), ("check",)):
-                    refused = assay("gateway", *words, "--config", "gateway.yaml", folder=tmp_path)
-                    assert refused.returncode == 2, (name, bad)
-                    assert "is damaged, and it says who is blocked" in one_sentence(refused.stderr)
+                    assert main(["gateway", *words, "--config", "gateway.yaml"]) == 2, (name, bad)
+                    assert "is damaged, and it says who is blocked" in one_sentence(capfd.readouterr().err)
             place.write_bytes(good)
         made.start()
         assert json.loads(made.administer("callers", "--json").stdout)["standings"][0]["key"] == "key:thief"

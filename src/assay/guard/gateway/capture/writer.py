@@ -48,7 +48,9 @@ class Figures:
     too_large: int = 0
     """A body was beyond the limit, or came in a way that it could not be kept."""
     unreadable: int = 0
-    """A format could not be made of it, or a rule of masking not be applied."""
+    """A format could not be made of it, a rule of masking not be applied, or it would have begun one kind of files too
+    many.
+    """
     unanswered: int = 0
     """Refused, or not answered with success."""
     dropped: int = 0

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from math import isfinite
-from typing import TypeAlias
+from typing import Annotated, TypeAlias
 
 import msgspec
+from msgspec import Meta
 
 from assay.guard.gateway.limits import file as layout
 from assay.guard.gateway.limits.local import KEPT, UNIT
@@ -32,14 +33,18 @@ _TELLING = {"windows": (0, 5), "rates": (0, 3), "quotas": (0, 2, 3)}
 """Words of a slot that change when there is something to tell."""
 
 
+Word = Annotated[int, Meta(ge=-(1 << 63), le=(1 << 63) - 1)]
+"""What fits a word of the file."""
+
+
 class News(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     """What was added on one machine."""
 
-    windows: list[tuple[int, int, int, int]] = []
+    windows: list[tuple[Word, Word, int, Word]] = []
     """Digest (two words), the window's seconds, hits."""
-    rates: list[tuple[int, int, int]] = []
+    rates: list[tuple[Word, Word, Word]] = []
     """Digest, what was taken, in `local.UNIT`."""
-    quotas: list[tuple[int, int, int, float]] = []
+    quotas: list[tuple[Word, Word, Word, float]] = []
     """Digest, period, amount."""
 
     reread: bool = False

@@ -106,9 +106,6 @@ class Synced:
         if not counters.synced:
             raise ValueError("counters that are not kept apart cannot be synced")
         self._client = client(settings)
-        import redis  # which is there, then
-
-        self._failures = (redis.RedisError, OSError)
         self._script = self._client.register_script(_SCRIPT)
         self._counters = counters
         self._settings = settings
@@ -152,7 +149,7 @@ class Synced:
         with self._turn:
             try:
                 self._round()
-            except self._failures as error:
+            except Exception as error:  # also one of ours, or an answer of a strange kind: this thread must not end
                 self.failed += 1
                 if self.connected or self.failed == 1:
                     done = "limits count alone" if self._settings.gone == "local" else "requests will be refused"

@@ -55,7 +55,7 @@ def _pack(plain: str) -> None:
         temporary = os.path.join(folder, f".{name}.gz.tmp")
         with open(temporary, "wb") as target:
             os.fchmod(target.fileno(), os.fstat(source.fileno()).st_mode & 0o777)
-            with gzip.GzipFile("", "wb", 6, target, mtime=0) as packed:
+            with gzip.GzipFile("", "wb", 1, target, mtime=0) as packed:
                 shutil.copyfileobj(source, packed, _CHUNK)
             target.flush()
             os.fsync(target.fileno())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from typing import Any
 
 from msgspec import UnsetType
@@ -9,6 +11,9 @@ from msgspec import UnsetType
 from assay.guard.gateway.protocols.interface import Asked
 from assay.guard.gateway.protocols.reading import Refused
 from assay.guard.gateway.protocols.tensors import Parameters
+
+_BLANK = re.compile(r"[ \t\r\n]*")
+_read = json.JSONDecoder().raw_decode
 
 HEADER = b"inference-header-content-length"
 ALLOWED = {
@@ -34,25 +39,13 @@ def json_length(asked: Asked) -> int | None:
 
 
 def _end(body: bytes) -> int:
-    """Where the JSON object at the start of ``body`` ends: quotes and braces are all that has to be followed."""
-    depth, quoted, escaped = 0, False, False
-    for place, byte in enumerate(body):
-        if quoted:
-            if escaped:
-                escaped = False
-            elif byte == 0x5C:
-                escaped = True
-            elif byte == 0x22:
-                quoted = False
-        elif byte == 0x22:
-            quoted = True
-        elif byte == 0x7B:
-            depth += 1
-        elif byte == 0x7D:
-            depth -= 1
-            if depth == 0:
-                return place + 1
-    raise Refused(400, "the body is no JSON document")
+    """Where the JSON object at the start of ``body`` ends."""
+    text = body.decode("latin-1")  # a character a byte, so that places are the same
+    blank = _BLANK.match(text)
+    try:
+        return _read(text, blank.end() if blank is not None else 0)[1]
+    except (ValueError, RecursionError):
+        raise Refused(400, "the body is no JSON document") from None
 
 
 def require_allowed(parameters: Parameters | UnsetType) -> None:

@@ -92,13 +92,16 @@ class Keeper:
             while not self._stop.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), 1.0)
-                self.observation.tick(time.time())
-                if denied.expire(self.state.denied, time.time()):
-                    await loop.run_in_executor(None, self._tell_edges)
-                if export is not None:
-                    export(time.time())
-                self.counters.sync()
-                self.counters.let_go_of_dead()
+                try:
+                    self.observation.tick(time.time())
+                    if denied.expire(self.state.denied, time.time()):
+                        await loop.run_in_executor(None, self._tell_edges)
+                    if export is not None:
+                        export(time.time())
+                    self.counters.sync()
+                    self.counters.let_go_of_dead()
+                except (AssayError, OSError) as error:  # a disk that is full or away: it may come back
+                    self.observation.say_once(f"the keeper could not do all that it does each second: {error}")
         finally:
             server.close()
             for _ in range(100):  # workers have ended before us: what they sent last is still to be read

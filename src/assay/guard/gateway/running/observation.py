@@ -163,18 +163,18 @@ class Observation:
             try:
                 table, answers = rooms.routes.table(sample), rooms.routes.answers(sample)
             except Exception as error:  # a body is a stranger's: it must not end the keeper
-                self._once(f"a body could not be read: {type(error).__name__}")
+                self.say_once(f"a body could not be read: {type(error).__name__}")
                 table = answers = None
             if rooms.detectors is not None:
                 try:
                     changes += rooms.detectors.see(sample, table, answers)
                 except Exception as error:
-                    self._once(f"a detector failed: {type(error).__name__}: {error}")
+                    self.say_once(f"a detector failed: {type(error).__name__}: {error}")
             if sample.capture and rooms.capture is not None:
                 try:
                     rooms.capture.see(sample, table, answers)
                 except Exception as error:
-                    self._once(f"capture failed: {error}")
+                    self.say_once(f"capture failed: {error}")
         self._apply(changes, now)
 
     def set(self, key: str, standing: Standing | None) -> None:
@@ -201,7 +201,7 @@ class Observation:
             try:
                 self._rooms.capture.tick(now)
             except Exception as error:
-                self._once(f"capture failed: {error}")
+                self.say_once(f"capture failed: {error}")
         if self._changed:
             self._try(self._save)
         if not 0 <= now - self._saved < max(SAVED, 20 * self._cost):
@@ -215,7 +215,7 @@ class Observation:
             try:
                 self._rooms.capture.close()
             except Exception as error:
-                self._once(f"capture failed: {error}")
+                self.say_once(f"capture failed: {error}")
         self._try(self._save)
         self._try(self._save_learned)
 
@@ -302,13 +302,13 @@ class Observation:
         from assay import alerts
 
         for warning in alerts.report(self._scope, found, self._rooms.alerts, datetime.fromtimestamp(now, UTC)).warnings:
-            self._once(warning)
+            self.say_once(warning)
 
     def _try(self, save: Callable[[], None]) -> None:
         try:
             save()
         except OSError as error:
-            self._once(f"{self._place} cannot be written: {error.strerror}")
+            self.say_once(f"{self._place} cannot be written: {error.strerror}")
 
     def _save(self) -> None:
         standings = {
@@ -334,7 +334,8 @@ class Observation:
         if old is not None and new is not None:
             new.restore_state(old.export_state())
 
-    def _once(self, sentence: str) -> None:
+    def say_once(self, sentence: str) -> None:
+        """To whoever reads the gateway's errors, however often it happens."""
         if sentence not in self._said and len(self._said) < 1000:
             self._said.add(sentence)
             self._warn(sentence)

@@ -17,6 +17,9 @@ from assay.guard.gateway.settings import Settings
 BODIES = 16 << 20
 """Bytes of bodies that may wait."""
 
+LARGE = 64 << 10
+"""Bytes beyond which bodies share half of that: a caller who sends large ones hides from nobody what others ask."""
+
 COUNT = 50_000
 """Samples that may wait."""
 
@@ -78,7 +81,7 @@ class Remote:
             waiting.dropped += 1
             return
         size = (len(request) if request is not None else 0) + (len(response) if response is not None else 0)
-        if waiting.added - waiting.taken + size > BODIES:
+        if waiting.added - waiting.taken + size > (BODIES if size <= LARGE else BODIES // 2):
             request = response = None
             waiting.shortened += 1
         else:

@@ -60,6 +60,7 @@ class Worker:
         self._faces: list[rooms.Face] = []
         self._writer: asyncio.StreamWriter | None = None
         self._dropped = 0
+        self._problem = ""
 
     async def run(
         self, sockets: Sequence[socket.socket], service: Sequence[socket.socket], ready: Callable[[], None], life: int
@@ -91,6 +92,8 @@ class Worker:
                 self._send_samples()
                 beat += 1
                 if beat % 10 == 0:
+                    if keeping.done():
+                        keeping.result()  # nobody would tell us any more who is blocked: rather begin anew
                     self._each_second()
         finally:
             try:
@@ -111,7 +114,13 @@ class Worker:
         self._stop.set()
 
     def _each_second(self) -> None:
-        self._made.refresh()
+        try:
+            self._made.refresh()
+            self._problem = ""
+        except OSError as error:  # what was read before still counts
+            if str(error) != self._problem:
+                self._problem = str(error)
+                warn(f"worker {self._index} cannot look for changed files: {error}")
         self._tell()
 
     def _tell(self) -> None:

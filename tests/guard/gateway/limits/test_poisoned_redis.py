@@ -1,0 +1,43 @@
+"""What somebody else wrote into the same Redis: it may cost a round, never the thread that brings machines together."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from guard.gateway.limits.test_redis import Server, machine, rounds, server, spend, used
+
+assert server  # the fixture
+
+BIG = 1 << 63
+
+
+@pytest.mark.parametrize(
+    "news",
+    [
+        [[[BIG, 1, 60, 5]], [], [], False],
+        [[[1, BIG, 60, 5]], [], [], False],
+        [[[1, 1, 60, BIG]], [], [], False],
+        [[], [[BIG, 1, 5]], [], False],
+        [[], [[1, 1, BIG]], [], False],
+        [[], [], [[BIG, 1, 1, 1.0]], False],
+        [[], [], [[1, 1, BIG, 1.0]], False],
+        [[], [], [[1, 1, -1, 1.0]], False],
+    ],
+)
+def test_a_poisoned_message_costs_no_thread(server: Server, tmp_path: Path, news: object) -> None:
+    with machine(tmp_path, "a", server.url) as (one, synced), machine(tmp_path, "b", server.url) as (other, its):
+        rounds(synced, its)
+        synced._client.xadd("assay:news", {"from": "stranger", "news": msgspec.msgpack.encode(news)})
+        synced.start()
+        spend(other, 7)
+        end = time.monotonic() + 10
+        while used(one) < 7 and time.monotonic() < end:
+            its.sync()
+            time.sleep(0.01)
+        assert used(one) == 7
+        assert synced._thread is not None and synced._thread.is_alive()
+        synced.stop()
