@@ -191,6 +191,35 @@ class Gateway:
         return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
 
 
+class Load:
+    """Callers who ask again and again, each on a new connection, until they are told to stop."""
+
+    def __init__(self, made: Gateway, threads: int = 4) -> None:
+        self.made, self.over = made, threading.Event()
+        self.statuses: list[int] = []
+        self.lock = threading.Lock()
+        self.threads = [threading.Thread(target=self._ask) for _ in range(threads)]
+        for thread in self.threads:
+            thread.start()
+
+    def _ask(self) -> None:
+        while not self.over.is_set():
+            status = self.made.status()
+            with self.lock:
+                self.statuses.append(status)
+
+    def good(self) -> int:
+        """Answers so far."""
+        return self.statuses.count(200)
+
+    def stop(self) -> list[int]:
+        """Status of each request; 0: nobody answered."""
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        return self.statuses
+
+
 def gone(pids: list[int]) -> bool:
     """Whether none of these processes is there any more."""
     return not any(map(alive, pids))

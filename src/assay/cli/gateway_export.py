@@ -48,7 +48,7 @@ def export(parsed: argparse.Namespace) -> int:
     settings = load(parsed.config)
     service = parsed.service or "unix:" + settings.path("gateway.sock")
     secret = read_file(parsed.secret, 4096).decode("ascii", "replace").strip() if parsed.secret else ""
-    made = make(settings, parsed.edge, Place(service, parsed.gateway, secret, parsed.user))
+    made = make(settings, parsed.edge, Place(service, parsed.gateway, secret, parsed.user, parsed.config))
     folder = parsed.output_folder
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise UsageError(f"{folder} is no folder", hint="name one with -O; it is made where it is not there")

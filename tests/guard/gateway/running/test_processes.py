@@ -12,39 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from gateway_making import alive, assay, gateway, model_server, one_sentence, until
+from gateway_making import Load, alive, assay, gateway, model_server, one_sentence, until
 
 
 @pytest.fixture(scope="module")
 def upstream():
     with model_server() as made:
         yield made
-
-
-class Load:
-    """Callers who ask again and again, each on a new connection, until they are told to stop."""
-
-    def __init__(self, made, threads=4):
-        self.made, self.over = made, threading.Event()
-        self.statuses, self.lock = [], threading.Lock()
-        self.threads = [threading.Thread(target=self._ask) for _ in range(threads)]
-        for thread in self.threads:
-            thread.start()
-
-    def _ask(self):
-        while not self.over.is_set():
-            status = self.made.status()
-            with self.lock:
-                self.statuses.append(status)
-
-    def good(self):
-        return self.statuses.count(200)
-
-    def stop(self):
-        self.over.set()
-        for thread in self.threads:
-            thread.join()
-        return self.statuses
 
 
 def test_a_killed_worker_is_replaced_and_lets_go_of_what_it_held(tmp_path, upstream):

@@ -15,7 +15,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 import small_ca
-from gateway_making import gateway, gone, model_server, until
+from gateway_making import Load, gateway, gone, model_server, until
 
 
 @pytest.fixture(scope="module")
@@ -84,16 +84,14 @@ def test_what_only_a_restart_changes_is_said_and_stays(tmp_path, upstream):
 
 def test_reloads_under_load_lose_no_request_and_no_line(tmp_path, upstream):
     capture = {"folder": "captured", "format": ["jsonl"]}
-    with gateway(tmp_path, upstream.url, workers=2, capture=capture) as made:
-        statuses = []
+    with gateway(tmp_path, upstream.url, workers=2, capture=capture, detect={"mode": "count"}) as made:
+        load = Load(made)
         for turn in range(6):
-            made.write(log={"file": f"access-{turn % 2}.log"}, plans={"default": {"rate": f"{1000 + turn}/s"}})
-            before = len(made.administer("status").stdout)
-            assert before
+            made.write(log={"file": f"access-{turn % 2}.log"}, plans={"default": {"rate": f"{9000 + turn}/s"}})
             hang_up(made)
-            statuses += [made.status() for _ in range(40)]
-        until(lambda: made.status() == 200)
-        statuses.append(200)
+            until(lambda n=turn: (tmp_path / f"access-{n % 2}.log").exists())
+            until(partial(grown, load, load.good() + 50))
+        statuses = load.stop()
         assert made.end() == 0
     assert set(statuses) == {200}
     lines = [json.loads(line) for path in tmp_path.glob("access*.log") for line in path.read_text().splitlines()]
@@ -101,6 +99,10 @@ def test_reloads_under_load_lose_no_request_and_no_line(tmp_path, upstream):
     kept = [line for path in (tmp_path / "captured").rglob("*.jsonl") for line in path.read_text().splitlines()]
     assert len(kept) == len(statuses)
     assert "Traceback" not in made.words()
+
+
+def grown(load, count):
+    return load.good() >= count
 
 
 def test_what_a_person_said_holds_in_every_mode_for_all_workers_and_after_a_restart(tmp_path, upstream):
@@ -227,3 +229,18 @@ def test_a_disk_that_takes_nothing_costs_no_answer_and_no_block(tmp_path, upstre
         made.start()
         assert {made.status() for _ in range(6)} == {403}
         assert made.end() == 0
+
+
+def test_a_log_that_somebody_else_moved_is_opened_anew(tmp_path, upstream):
+    """As logrotate does it: rename, then SIGUSR1. Both files together have each line once."""
+    with gateway(tmp_path, upstream.url, workers=2) as made:
+        assert [made.status() for _ in range(10)] == [200] * 10
+        until(lambda: len(made.lines()) == 10)
+        made.log.rename(tmp_path / "moved.log")
+        made.process.send_signal(signal.SIGUSR1)
+        assert [made.status() for _ in range(10)] == [200] * 10
+        until(lambda: len(made.lines()) == 10)
+        assert made.end() == 0
+    old = (tmp_path / "moved.log").read_text().splitlines()
+    ids = [json.loads(line)["extendedRequestId"] for line in old] + [line["extendedRequestId"] for line in made.lines()]
+    assert len(set(ids)) == len(ids) == 20

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -55,6 +56,16 @@ def export(settings: Settings, edge: str, place: Place) -> Export:
     return Export(files, notes, _KEPT[edge])
 
 
+def _started(made: Plan, service: str) -> str:
+    """The command that answers the edge's questions; where routes go through the gateway, the one that does both."""
+    config = shlex.quote(made.file)
+    secret = " --secret FILE" if made.secret else ""
+    if made.gateway is None:
+        return f"assay gateway service --config {config} --at {service}{secret}"
+    listen = f"unix:{made.gateway.file}" if made.gateway.file else made.gateway.text
+    return f"assay gateway --config {config} --listen {listen} --service {service}{secret}"
+
+
 def _readme(edge: str, made: Plan, notes: tuple[str, ...]) -> str:
     service = f"unix:{made.service.file}" if made.service.file else made.service.text
     lines = [
@@ -64,7 +75,7 @@ def _readme(edge: str, made: Plan, notes: tuple[str, ...]) -> str:
         "",
         "Start the decision service, then check and start the edge in this folder:",
         "",
-        f"    assay gateway service --config gateway.yaml --at {service}",
+        f"    {_started(made, service)}",
         _START[edge],
         "",
         "- While the decision service does not answer, nothing passes: callers get 503.",
@@ -80,7 +91,10 @@ def _readme(edge: str, made: Plan, notes: tuple[str, ...]) -> str:
             "`trusted-proxies` (`unix` for a unix socket), so that it believes `X-Forwarded-For`."
         )
     if edge == "nginx":
-        lines.append("- `pushed.conf` holds addresses that were denied later; `nginx -s reload` makes them count.")
+        lines.append(
+            "- `pushed.conf` holds addresses that were denied later; `edges:` in the gateway file makes them count at "
+            "once, `nginx -s reload` does so by hand."
+        )
     if edge == "haproxy":
         lines.append("- `haproxy.sock` is the runtime API (mode 600): later denials go in by it, without a reload.")
     return "\n".join([*lines, "", "## What this edge does not do", "", *(f"- {note}" for note in notes), ""])

@@ -40,6 +40,8 @@ class Place:
     """What the service asks for on a loopback address."""
     user: str = ""
     """Account that the edge's workers run as; empty: the edge's own choice."""
+    file: str = "gateway.yaml"
+    """The gateway file, for the words on how to run it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,8 @@ class Plan:
     gateway: Address | None
     secret: str
     user: str
+    file: str
+    """The gateway file, as the command line named it."""
     listens: tuple[Address, ...]
     certificate: str
     """PEM files, empty without TLS."""
@@ -132,6 +136,7 @@ def plan(settings: Settings, place: Place) -> Plan:
         gateway=gateway,
         secret=words.secret(place.secret, "--secret") if place.secret else "",
         user=words.account(place.user, "--user") if place.user else "",
+        file=place.file,
         listens=tuple(words.listens(one, "listen") for one in settings.listen),
         certificate=words.file(settings.path(tls.certificate), "tls.certificate") if tls else "",
         key=words.file(settings.path(tls.key), "tls.key") if tls else "",

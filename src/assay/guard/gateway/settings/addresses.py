@@ -12,6 +12,9 @@ from assay.errors import DocumentError
 
 _URL = re.compile(r"(https?)://((?:[A-Za-z0-9_][A-Za-z0-9._-]*)|\[[0-9A-Fa-f:.]+\])(?::([0-9]{1,5}))?/?")
 
+_NAMED = re.compile(r"//[^/]*@")
+"""A user and password, which an error must not repeat."""
+
 
 @dataclass(frozen=True, slots=True)
 class Address:
@@ -34,7 +37,7 @@ def address(text: str) -> Address:
     match = _URL.fullmatch(text)
     if match is None or int(match[3] or 1) not in range(1, 65536):
         raise DocumentError(
-            f"{text[:100]!r} is no address of a model server",
+            f"{_NAMED.sub('//(hidden)@', text)[:100]!r} is no address of a model server",
             hint="write http://HOST:PORT, https://HOST:PORT or unix:/PATH; no path can be put before the requests' own",
         )
     tls = match[1] == "https"
