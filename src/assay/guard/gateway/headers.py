@@ -25,6 +25,15 @@ TELLING = frozenset(
 )
 """Headers about an answer's bytes: wrong once they are others, and a digest of the true answer gives it away."""
 
+HARMLESS = frozenset(
+    b"content-type content-language cache-control date expires pragma vary server retry-after x-request-id "
+    b"strict-transport-security x-content-type-options x-frame-options content-security-policy referrer-policy "
+    b"permissions-policy access-control-allow-origin access-control-allow-credentials access-control-allow-methods "
+    b"access-control-allow-headers access-control-expose-headers access-control-max-age "
+    b"cross-origin-resource-policy".split()
+)
+"""All headers that an answer keeps which was made to say less: any other may say what the answer no longer does."""
+
 LENGTH = re.compile(rb"0|[1-9][0-9]{0,17}")
 """The one form of ``Content-Length``."""
 

@@ -228,7 +228,7 @@ def test_an_answer_is_hardened_whole():
     answer = ask(guarded(app, rooms), scope_of(path="/hard"), QUESTION)
     assert json.loads(answer.body) == {"predictions": [1, 0]}
     assert answer.headers[b"content-length"] == b"%d" % len(answer.body)
-    assert not set(told) & set(answer.headers) and answer.headers[b"x-other"] == b"x"
+    assert not {*told, b"x-other"} & set(answer.headers), "any header may say what the answer no longer does"
     assert rooms.finished[0].bytes_out == len(answer.body)
     assert rooms.seen[0][1] == ANSWER, "those who learn see the model's own answer"
 

@@ -1,4 +1,4 @@
-"""What a model server says beside a hardened answer, and how a caller would keep others from reading what it was told."""
+"""What a model server says beside a hardened answer, and how a caller would keep others from reading what it got."""
 
 import pytest
 

@@ -93,10 +93,10 @@ class Exchange:
         """
         self.refused = True
         context = self.context
-        context.decision = decision
         if self.started:
-            context.error = decision.rule
+            context.error = decision.rule  # what it has had is not given back
             return
+        context.decision = decision
         self.started = True
         self.complete = True
         context.status = decision.status

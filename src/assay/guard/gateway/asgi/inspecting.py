@@ -12,7 +12,7 @@ from assay.guard.gateway.asgi.exchange import Exchange, nothing
 from assay.guard.gateway.asgi.types import Message, Pairs, Receive, Scope, Send
 from assay.guard.gateway.coding import decoded, plain
 from assay.guard.gateway.core import Core
-from assay.guard.gateway.headers import TELLING
+from assay.guard.gateway.headers import HARMLESS, TELLING
 from assay.guard.gateway.interface import ANSWER, BODY, KEEP_ANSWER, KEEP_BODY, METER, Context, Decision
 from assay.guard.gateway.parts import Meter, Unhardened
 from assay.guard.gateway.refusing import SLOW_BODY, TOO_LARGE, UNHARDENED, Refused
@@ -230,7 +230,7 @@ class Inspecting(Exchange):
         except Unhardened:
             await self.refuse(UNHARDENED)
             return
-        headers = [pair for pair in head["headers"] if pair[0] not in _TELLING]
+        headers = [pair for pair in head["headers"] if pair[0].lower() in HARMLESS]
         if context.method == "HEAD":
             answer = b""
         elif context.status not in (204, 304):

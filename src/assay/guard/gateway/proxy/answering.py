@@ -11,7 +11,7 @@ from time import perf_counter, time
 from typing import TYPE_CHECKING
 
 from assay.guard.gateway import refusing
-from assay.guard.gateway.headers import TELLING
+from assay.guard.gateway.headers import HARMLESS
 from assay.guard.gateway.interface import Certificate, Context, Decision
 from assay.guard.gateway.proxy import refusals, tls
 from assay.guard.gateway.proxy.answer_heads import Answer
@@ -274,7 +274,7 @@ class Answering(asyncio.Protocol):
             return
         body = looking.harden(self.core)
         self.answer = None
-        kept = [line for line in answer.kept if line.partition(b":")[0].lower() not in TELLING]
+        kept = [line for line in answer.kept if line.partition(b":")[0].lower() in HARMLESS]
         self._head(answer, b"\r\n".join((STATUS[answer.status][:-2], *kept, b"")), len(body), body)
         self.complete()
 

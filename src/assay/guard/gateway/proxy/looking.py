@@ -5,6 +5,8 @@ What has to be looked into and cannot be is refused; what is only kept for later
 
 from __future__ import annotations
 
+import re
+
 from assay.guard.gateway.coding import Decoder, decoded, plain
 from assay.guard.gateway.core import Core
 from assay.guard.gateway.interface import ANSWER, BODY, KEEP_ANSWER, KEEP_BODY, METER, Context
@@ -13,6 +15,9 @@ from assay.guard.gateway.proxy.answer_heads import Answer
 from assay.guard.gateway.proxy.refusals import LARGE_ANSWER
 from assay.guard.gateway.proxy.terms import Place
 from assay.guard.gateway.refusing import UNHARDENED, Refused
+
+_READABLE = re.compile(rb"(?:(?:x-gzip|gzip|deflate|identity)(?: ?; ?q=[0-9.]{1,5})?(?:, ?|$))*", re.IGNORECASE)
+"""What a caller may accept while somebody reads the answer later."""
 
 
 class Looking:
@@ -78,7 +83,11 @@ class Looking:
         context = self._context
         usage = context.usage
         self._settled = bool(context.needs & BODY) and usage is not None and usage.tokens_in > 0
-        return bool(context.needs & (ANSWER | METER)) or self._settled
+        if context.needs & (ANSWER | METER) or self._settled:
+            return True
+        # For those who learn: a coding that nobody here reads would blind them.
+        accepted = context.headers.get(b"accept-encoding", b"")
+        return bool(context.needs & KEEP_ANSWER) and _READABLE.fullmatch(accepted) is None
 
     def begin(self, core: Core, answer: Answer) -> bool:
         """The answer's head is there; returns whether its length changes. Raises `Refused` for one that cannot be

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from assay.guard.gateway.simulate import meaning
-from assay.guard.gateway.simulate.interface import Outcome, Report
+from assay.guard.gateway.simulate.interface import Report
 
 SOURCES = {
     "random": "random",
@@ -44,12 +44,6 @@ def settings_rows(report: Report) -> Iterator[tuple[str, ...]]:
             f"{one.accuracy:.3f}",
             f"{one.change:.3f}",
         )
-
-
-def growth_rows(one: Outcome) -> Iterator[tuple[str, ...]]:
-    """How a copy grows with its queries, in one setting."""
-    for source, by in one.extraction.items():
-        yield (SOURCES[source], *(f"{value:.2f}" for value in by.values()))
 
 
 def stream_rows(report: Report) -> Iterator[tuple[str, ...]]:
