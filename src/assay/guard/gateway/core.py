@@ -96,12 +96,9 @@ class Core:
         self._enforced = settings.detect.mode == "enforce"
         self._permits = 0
         """Permissions that are remembered, at most."""
-        self._stricter = {
-            route.harden: stricter(settings, route.harden, self._reactions.harden)
-            for route in settings.routes
-            if route.harden is not None
-        }
-        """By a route's hardening: what a flagged caller gets there."""
+        self._planned = {name: plan.harden for name, plan in settings.plans.items() if plan.harden is not None}
+        self._stricter: dict[tuple[str, str], str] = {}
+        """Of two hardenings the one that counts; there are few."""
 
     def decide(self, context: Context) -> Decision:
         """Whether the request goes on, from its head alone. What was decided also stands in the context."""
@@ -158,7 +155,9 @@ class Core:
             return refused
         if kind == _ASKS:
             if harden:
-                context.harden = self._stricter[harden] if context.harden else harden
+                context.harden = self._harder(context.harden, harden)
+            if self._planned and (planned := self._planned.get(caller.plan)) is not None:
+                context.harden = self._harder(context.harden, planned)
             if context.harden:
                 wanted = BODY | ANSWER
             if wanted:
@@ -255,6 +254,15 @@ class Core:
         known = may[id(caller)] = (caller, permitted(caller.permissions, route))
         return known
 
+    def _harder(self, first: str, second: str) -> str:
+        """Both count: the route's, the plan's and the reaction's are asked for, and an answer has one form."""
+        if not first:
+            return second
+        found = self._stricter.get((first, second))
+        if found is None:
+            found = self._stricter[first, second] = stricter(self.settings, first, second)
+        return found
+
     def _stand(self, context: Context, caller: Caller) -> Decision | None:
         """How the caller is treated after what detectors said, of it or of those it belongs to; the worst counts."""
         found = []
@@ -302,7 +310,8 @@ def needs(settings: Settings, index: int) -> int:
         plan.rows or plan.tokens or plan.cost or plan.information or plan.token_rate or plan.row_rate
         for plan in settings.plans.values()
     )
-    hardened = route.harden is not None or settings.detect.mode == "enforce"
+    planned = any(plan.harden is not None for plan in settings.plans.values())
+    hardened = route.harden is not None or planned or settings.detect.mode == "enforce"
     priced = route.price.row or route.price.token_in or route.price.token_out
     return BODY if counted or hardened or priced else 0
 

@@ -18,7 +18,7 @@ from assay.guard.gateway.asgi.reading import PATHS, Limits, context_of
 from assay.guard.gateway.asgi.sockets import NO_SOCKET, Socket
 from assay.guard.gateway.asgi.types import App, Receive, Scope, Send
 from assay.guard.gateway.core import Core, Gate
-from assay.guard.gateway.interface import ANSWER, BODY, Context
+from assay.guard.gateway.interface import ANSWER, BODY, Context, Verb
 from assay.guard.gateway.refusing import FAULT, TOO_LARGE
 from assay.guard.gateway.settings import Settings
 
@@ -92,7 +92,10 @@ class Middleware:
             if context.decision.allowed:
                 assert context.route is not None
                 route = core.settings.routes[context.route.index]
-                if not route.websocket or context.needs & (BODY | ANSWER):
+                open_to_all = (
+                    context.route.verb is Verb.HEALTH
+                )  # nobody has asked who may, or whether the model is proved
+                if not route.websocket or open_to_all or context.needs & (BODY | ANSWER):
                     core.refuse(context, NO_SOCKET)
             if not context.decision.allowed:
                 return await socket.refuse(context.decision, scope)

@@ -42,8 +42,10 @@ class Plain(Predictions):
 
     name = "json"
 
-    def __init__(self, path: str, question: str, answer: str) -> None:
+    def __init__(self, path: str, question: str, answer: str, websocket: bool = False) -> None:
+        """``websocket``: the path also takes the GET that begins one."""
         self._path = path
+        self._methods = ("POST", "GET") if websocket else ("POST",)
         self._question = steps(question)
         self._answer = steps(answer)
 
@@ -51,7 +53,7 @@ class Plain(Predictions):
         """See `interface.Serving`."""
         if path != self._path:
             return NOT_FOUND
-        return Found(Verb.INFER, self._path) if method == "POST" else WRONG_METHOD
+        return Found(Verb.INFER, self._path) if method in self._methods else WRONG_METHOD
 
     def measure(self, asked: Asked) -> Measure:
         """See `interface.Serving`."""

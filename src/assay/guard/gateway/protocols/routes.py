@@ -29,7 +29,7 @@ PROTOCOLS: dict[str, Callable[[RouteSettings], Protocol]] = {
     "kserve-v1": lambda route: KServe1(),
     "sagemaker": lambda route: SageMaker(),
     "openai": lambda route: OpenAI(),
-    "json": lambda route: Plain(route.path or "/", route.rows, route.answers),
+    "json": lambda route: Plain(route.path or "/", route.rows, route.answers, route.websocket),
 }
 _NO_MODEL = Decision(False, 404, "route", "this model is not served here")
 _UNSERVED = Decision(False, 404, "route", "this is not served here")

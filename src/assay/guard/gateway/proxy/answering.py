@@ -341,6 +341,11 @@ class Answering(asyncio.Protocol):
             self.transport.abort()
             return
         context.error = context.error or error
+        if decision in (
+            refusals.LARGE_ANSWER,
+            refusing.UNHARDENED,
+        ):  # ours; the others say what became of the model server
+            context.decision = decision
         if self.answered:
             self._detach()
             self.finish(False)

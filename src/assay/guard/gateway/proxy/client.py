@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, cast
 
 from assay.guard.gateway import refusing
 from assay.guard.gateway.headers import host_name
-from assay.guard.gateway.interface import ANSWER, BODY, METER, Context, Decision
+from assay.guard.gateway.interface import ANSWER, BODY, METER, Context, Decision, Verb
 from assay.guard.gateway.proxy import forwarding, refusals, websocket
 from assay.guard.gateway.proxy.answering import (
     BUSY,
@@ -342,7 +342,10 @@ class Client(Answering):
     def _upgrade(self, request: Request, context: Context) -> None:
         """A request for a tunnel. Whatever is answered, the caller may already think that it has one."""
         self.close_after = True
-        if not self.place.websocket or not websocket.asked(request):
+        route = context.route
+        # Of a health check nobody has asked who may; a tunnel is no health check.
+        closed = not self.place.websocket or route is None or route.verb is Verb.HEALTH
+        if closed or not websocket.asked(request):
             self.refuse(self.core.refuse(context, refusals.NO_TUNNEL))
         elif context.needs & (ANSWER | BODY | METER):
             self.refuse(self.core.refuse(context, refusals.UNSEEN_TUNNEL))

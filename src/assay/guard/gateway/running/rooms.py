@@ -113,7 +113,7 @@ def make(
     if before is None:
         callers.wait(5.0)  # the first callers shall not be refused because key sets are on their way
     serving = routes.build(settings, state.secret("noise"))
-    figures = Registry() if before is None else before.figures
+    figures = Registry(by_caller=settings.metrics_by_caller) if before is None else before.figures
     if before is not None and before.core.settings.log == settings.log:
         log = before.log
     else:
@@ -121,7 +121,8 @@ def make(
     observer = Remote(settings, Draw(settings).draw if settings.capture is not None else None, figures.record)
     if before is not None:
         observer.take_over(before.observer)
-    plans = Plans(settings, counters)
+    classes = {index: route.classes for index, route in enumerate(settings.routes) if route.classes is not None}
+    plans = Plans(settings, counters, classes=classes)
     parts = Parts(serving, callers, rules, plans, log, observer, standings)
     return Made(Core(settings, parts, proof), log, observer, figures, callers, rules)
 

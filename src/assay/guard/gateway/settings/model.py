@@ -164,6 +164,8 @@ class Plan(Section, frozen=True):
     """In the unit of the route's ``price``."""
     information: dict[Literal["hour", "day", "week", "month", "life"], float] = {}
     """Bits that answers may give away: the sum of what each could have said, by classes and hardening."""
+    harden: str | None = None
+    """Name of a hardening for every answer to callers of this plan."""
     token_rate: Rate | None = None
     """Tokens, on average."""
     row_rate: Rate | None = None
@@ -255,6 +257,8 @@ class RouteSettings(Section, frozen=True):
     """What is reserved where a request sets no limit."""
     websocket: bool = False
     """Whether a connection may be upgraded."""
+    classes: Count | None = None
+    """How many classes the model knows, for plans that limit `information`; None: two."""
     capture: bool = True
     """Whether it is captured, where the file asks for capture."""
 
@@ -468,6 +472,8 @@ class Settings(Section, frozen=True):
     """An API for ``assay gateway status``, ``callers``, ``block``, ``deny``, ``reload``, and metrics."""
     otlp: Otlp | None = None
     """Metrics to an OpenTelemetry collector."""
+    metrics_by_caller: bool = False
+    """Whether metrics have each caller's id as a label: only where there are few of them."""
     edges: tuple[Edge, ...] = ()
     """Who is told of addresses that an administrator denies, without a restart."""
     upstream_ca: str | None = None
