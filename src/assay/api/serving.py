@@ -48,8 +48,9 @@ def prover(settings: Settings, warn: Callable[[str], None]) -> Callable[[bool], 
             warn(f"{model.target} is proved, and served")
         said = judged.problem
         if served:
-            return Proof(None, judged.version)
-        return Proof(Decision(False, 503, "model", "the model is not proved", retry_after=60), judged.version)
+            return Proof(None, judged.version, judged.problem)
+        refusal = Decision(False, 503, "model", "the model is not proved", retry_after=60)
+        return Proof(refusal, judged.version, judged.problem)
 
     return prove
 

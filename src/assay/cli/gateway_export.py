@@ -47,7 +47,8 @@ def export(parsed: argparse.Namespace) -> int:
 
     settings = load(parsed.config)
     service = parsed.service or "unix:" + settings.path("gateway.sock")
-    secret = read_file(parsed.secret, 4096).decode("ascii", "replace").strip() if parsed.secret else ""
+    place = parsed.secret or (settings.path(settings.service_secret) if settings.service_secret else None)
+    secret = read_file(place, 4096).decode("ascii", "replace").strip() if place else ""
     made = make(settings, parsed.edge, Place(service, parsed.gateway, secret, parsed.user, parsed.config))
     folder = parsed.output_folder
     if os.path.lexists(folder) and not os.path.isdir(folder):

@@ -76,6 +76,8 @@ class Proof:
     """Why nothing is served at the moment."""
     version: str = ""
     """Digest of the model's contents, for the log."""
+    problem: str = ""
+    """Why it is not proved, for whoever runs the gateway; callers are told less."""
 
 
 class Core:

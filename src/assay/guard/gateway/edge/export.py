@@ -59,11 +59,10 @@ def export(settings: Settings, edge: str, place: Place) -> Export:
 def _started(made: Plan, service: str) -> str:
     """The command that answers the edge's questions; where routes go through the gateway, the one that does both."""
     config = shlex.quote(made.file)
-    secret = " --secret FILE" if made.secret else ""
     if made.gateway is None:
-        return f"assay gateway service --config {config} --at {service}{secret}"
+        return f"assay gateway service --config {config} --at {service}"
     listen = f"unix:{made.gateway.file}" if made.gateway.file else made.gateway.text
-    return f"assay gateway --config {config} --listen {listen} --service {service}{secret}"
+    return f"assay gateway --config {config} --listen {listen} --service {service}"
 
 
 def _readme(edge: str, made: Plan, notes: tuple[str, ...]) -> str:
@@ -90,6 +89,8 @@ def _readme(edge: str, made: Plan, notes: tuple[str, ...]) -> str:
             "- Routes that need bodies or answers go through the gateway itself. Name this edge in its "
             "`trusted-proxies` (`unix` for a unix socket), so that it believes `X-Forwarded-For`."
         )
+    if made.secret:
+        lines.append("- The decision service must know the secret: `service-secret: FILE` in the gateway file.")
     if edge == "nginx":
         lines.append(
             "- `pushed.conf` holds addresses that were denied later; `edges:` in the gateway file makes them count at "

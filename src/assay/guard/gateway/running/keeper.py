@@ -20,7 +20,7 @@ from assay.guard.gateway.core import Proof
 from assay.guard.gateway.running import channel, denied, rooms
 from assay.guard.gateway.running.observation import Change
 from assay.guard.gateway.running.processes import SIGNALS
-from assay.guard.gateway.running.proving import PENDING, Prover, Watcher, about
+from assay.guard.gateway.running.proving import LATE, PENDING, STALE, Prover, Watcher, about
 from assay.guard.gateway.running.reloading import taken
 from assay.guard.gateway.running.state import State
 from assay.guard.gateway.settings import Settings
@@ -98,6 +98,7 @@ class Keeper:
                         await loop.run_in_executor(None, self._tell_edges)
                     if export is not None:
                         export(time.time())
+                    self._mind_the_proof(time.time())
                     self.counters.sync()
                     self.counters.let_go_of_dead()
                 except (AssayError, OSError) as error:  # a disk that is full or away: it may come back
@@ -130,11 +131,6 @@ class Keeper:
             return call()
 
         return asyncio.run_coroutine_threadsafe(asked(), self._loop).result(10)
-
-    def prove_now(self) -> None:
-        """Look at the model again without waiting."""
-        if self._watcher is not None:
-            self._watcher.now()
 
     async def _worker(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not channel.same_user(writer):
@@ -193,6 +189,14 @@ class Keeper:
         )
         self._watcher.start()
 
+    def _mind_the_proof(self, now: float) -> None:
+        """A prover that hangs must not leave an old answer standing."""
+        model = self.settings.model
+        if model is None or not self.checked or self.proof.refusal is not None:
+            return
+        if now - self.checked > max(600.0, LATE * float(model.every)):
+            self._know(STALE, about(self.settings))
+
     def _proved(self) -> bytes:
         known = self.proof is not PENDING
         return channel.encode(channel.Proved(self.proof.refusal, self.proof.version, about(self.settings), known))
@@ -220,7 +224,8 @@ class Keeper:
             return
         self.settings = settings
         if settings.model == before.model and settings.directory == before.directory:
-            self.prove_now()  # the policy's file, or a key's, may be another
+            if self._watcher is not None:
+                self._watcher.now()  # the policy's file, or a key's, may be another
             return
         if self._watcher is not None:
             self._watcher.stop()

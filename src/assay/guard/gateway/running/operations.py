@@ -32,7 +32,7 @@ class Operations:
         """Ready while workers are connected and the model, where one has to be, is proved."""
         keeper = self.keeper
         refusal = keeper.proof.refusal
-        problems = [refusal.reason] if refusal is not None else []
+        problems = [keeper.proof.problem or refusal.reason] if refusal is not None else []
         if not keeper.levels:
             problems.append("no worker is connected")
         return documents.Health(not problems, problems, len(keeper.levels))
@@ -129,6 +129,6 @@ class Operations:
             keeper.proof.version,
             "pass" if refusal is None else "fail" if keeper.proof.version else "undecided",
             refusal is None,
-            refusal.reason if refusal is not None else "",
+            keeper.proof.problem or (refusal.reason if refusal is not None else ""),
             keeper.checked,
         )

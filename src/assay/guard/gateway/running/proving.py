@@ -20,6 +20,13 @@ from assay.guard.gateway.settings.words import Seconds
 Prover = Callable[[bool], Proof]
 """Proves the model; with False, digests of unchanged files may be remembered. Raises `AssayError`."""
 
+LATE = 10
+"""After so many times `every` without an answer, and ten minutes at least, the last one no longer counts."""
+
+STALE = Proof(
+    Decision(False, 503, "model", "the model is not proved", retry_after=60), "", "nobody has proved the model for long"
+)
+
 PENDING = Proof(Decision(False, 503, "model", "the model has not been proved yet", retry_after=5))
 
 
@@ -34,10 +41,11 @@ def proved(prover: Prover, *, thorough: bool, warn: Callable[[str], None]) -> Pr
     try:
         return prover(thorough)
     except AssayError as error:
-        warn(f"the model is not proved: {error.message}")
+        problem = error.message
     except Exception as error:
-        warn(f"the model is not proved: {type(error).__name__}: {error}")
-    return Proof(Decision(False, 503, "model", "the model cannot be proved", retry_after=60))
+        problem = f"{type(error).__name__}: {error}"
+    warn(f"the model is not proved: {problem}")
+    return Proof(Decision(False, 503, "model", "the model cannot be proved", retry_after=60), "", problem)
 
 
 class Watcher(threading.Thread):

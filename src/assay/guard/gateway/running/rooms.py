@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from assay.errors import MissingExtraError
+from assay.files import read_file
 from assay.guard.gateway.core import Core, Gate, Parts, Proof
 from assay.guard.gateway.interface import Counters, Standing
 from assay.guard.gateway.metrics.families import Family, families
@@ -214,6 +215,13 @@ def close(sockets: Sequence[socket.socket]) -> None:
                 os.unlink(name)
 
 
+def secret(settings: Settings) -> bytes:
+    """What an edge has to bring to a decision service on a loopback address; empty: nothing was settled. Raises
+    `UsageError`.
+    """
+    return b"" if settings.service_secret is None else read_file(settings.path(settings.service_secret), 4096).strip()
+
+
 async def faces(
     gate: Gate, settings: Settings, proxied: Sequence[socket.socket], asked: Sequence[socket.socket]
 ) -> list[Face]:
@@ -228,7 +236,7 @@ async def faces(
     if asked:
         from assay.guard.gateway.service.server import Service
 
-        service = Service(gate, settings)
+        service = Service(gate, settings, secret=secret(settings))
         await service.start(asked)
         made.append(service)
     return made

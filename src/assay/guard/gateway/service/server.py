@@ -119,7 +119,7 @@ class Service:
         if len(self.secret) < 16:
             raise UsageError(
                 "the decision service on a loopback address needs a secret of 16 bytes or more",
-                hint="use unix:/path, or export the edge's configuration with --secret FILE",
+                hint="use unix:/path, or name one in the gateway file: service-secret: FILE",
             )
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:

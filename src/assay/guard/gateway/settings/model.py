@@ -472,6 +472,10 @@ class Settings(Section, frozen=True):
     """An API for ``assay gateway status``, ``callers``, ``block``, ``deny``, ``reload``, and metrics."""
     otlp: Otlp | None = None
     """Metrics to an OpenTelemetry collector."""
+    service_secret: str | None = None
+    """File with the secret (16 bytes or more) that an edge brings, where the decision service listens on a loopback
+    address and not on a unix socket.
+    """
     metrics_by_caller: bool = False
     """Whether metrics have each caller's id as a label: only where there are few of them."""
     edges: tuple[Edge, ...] = ()

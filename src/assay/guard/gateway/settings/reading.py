@@ -86,7 +86,8 @@ def _problem(settings: Settings) -> str | None:
         for value, times in count.items():
             if times > 1:
                 return f"rules: {times} have the {what} {value}"
-    wanted = [one.harden for one in (*settings.routes, *settings.plans.values(), settings.detect.reactions)]
+    wanted = [route.harden for route in settings.routes] + [plan.harden for plan in settings.plans.values()]
+    wanted.append(settings.detect.reactions.harden)
     for name in wanted:
         if name is not None and name not in settings.hardenings:
             return f"there is no hardening {name[:100]!r} (there are: {', '.join(settings.hardenings)})"
