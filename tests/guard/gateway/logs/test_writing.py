@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -208,8 +209,12 @@ def test_rotated_files_are_packed_and_only_the_newest_are_kept(tmp_path: Path) -
         log.flush()
     log.close()
     (tmp_path / "a.log.mine.gz").write_bytes(b"not ours")
-    rotated.tidy(str(path), 3, compress=True)
-    ours = sorted(tmp_path.glob("a.log.2*"))
+    for _ in range(200):  # the log's own thread may be packing one of them
+        rotated.tidy(str(path), 3, compress=True)
+        ours = sorted(tmp_path.glob("a.log.2*"))
+        if len(ours) == 3 and all(one.suffix == ".gz" for one in ours):
+            break
+        time.sleep(0.05)
     assert len(ours) == 3 and all(one.suffix == ".gz" for one in ours)
     found = ids(*ours, path)
     assert found == [f"{number + 1:032x}" for number in range(40)][-len(found) :]
