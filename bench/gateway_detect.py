@@ -30,7 +30,7 @@ from assay.guard.gateway.detect import calibrating
 from assay.guard.gateway.detect.calibration import Calibration
 from assay.guard.gateway.detect.detectors import Detectors
 from assay.guard.gateway.interface import Answers, Sample, Table
-from assay.guard.gateway.settings.model import Detect
+from assay.guard.gateway.settings.keeping import Detect
 from assay.guard.gateway.simulate import traffic
 from assay.guard.gateway.simulate.traffic import World
 

@@ -1,4 +1,4 @@
-"""Writes docs/gateway-file.md, the reference of the gateway file, from the docstrings of settings/model.py.
+"""Writes docs/gateway-file.md, the reference of the gateway file, from the docstrings of settings/.
 
 python tools/gateway_reference.py            write it
 python tools/gateway_reference.py --check    exit 1 when it is not up to date
@@ -20,36 +20,36 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from assay.guard.gateway.rules.rates import Rate as Counted
-from assay.guard.gateway.settings import model
+from assay.guard.gateway.settings import around, callers, keeping, model, serving
 from assay.guard.gateway.settings.words import Bytes, Rate, Seconds
 
 PAGE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "gateway-file.md")
 
 SECTIONS: dict[str, type[msgspec.Struct]] = {
     "Keys": model.Settings,
-    "callers": model.Callers,
-    "callers.jwt": model.Jwt,
-    "callers.mtls": model.Mutual,
-    "plans": model.Plan,
-    "routes": model.RouteSettings,
-    "routes.schema": model.Schema,
-    "routes.price": model.Price,
-    "rules": model.Rule,
+    "callers": callers.Callers,
+    "callers.jwt": callers.Jwt,
+    "callers.mtls": callers.Mutual,
+    "plans": callers.Plan,
+    "routes": serving.RouteSettings,
+    "routes.schema": serving.Schema,
+    "routes.price": serving.Price,
+    "rules": serving.Rule,
     "rules.rate": Counted,
-    "model": model.Model,
-    "hardenings": model.Hardening,
-    "detect": model.Detect,
-    "detect.reactions": model.Reactions,
-    "log": model.Log,
-    "capture": model.Capture,
-    "capture.masking": model.Masking,
-    "tls": model.Tls,
-    "sizes": model.Sizes,
-    "timeouts": model.Timeouts,
-    "redis": model.Redis,
-    "admin": model.Admin,
-    "edges": model.Edge,
-    "otlp": model.Otlp,
+    "model": serving.Model,
+    "hardenings": serving.Hardening,
+    "detect": keeping.Detect,
+    "detect.reactions": keeping.Reactions,
+    "log": keeping.Log,
+    "capture": keeping.Capture,
+    "capture.masking": keeping.Masking,
+    "tls": serving.Tls,
+    "sizes": serving.Sizes,
+    "timeouts": serving.Timeouts,
+    "redis": around.Redis,
+    "admin": around.Admin,
+    "edges": around.Edge,
+    "otlp": around.Otlp,
 }
 """Headings to what they are about, in the order of the page: who, how much, what, then how."""
 
@@ -93,7 +93,7 @@ _UNSAID = {Seconds: lambda value: f"{value * 1000:g}ms" if value < 1 else _time(
 _INTRODUCTION = """\
 # The gateway file
 
-<!-- Written by tools/gateway_reference.py from src/assay/guard/gateway/settings/model.py: change the texts there. -->
+<!-- Written by tools/gateway_reference.py from src/assay/guard/gateway/settings/: change the texts there. -->
 
 `assay gateway --config gateway.yaml` reads this file, and so do the [middleware](gateway.md#inside-of-your-service) and
 the [edge](gateway-edge.md). It begins with `assay-gateway: 1`. A key that is not known is an error, and so is a value

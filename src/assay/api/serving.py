@@ -23,7 +23,7 @@ from assay.guard.gateway import settings as files
 from assay.guard.gateway.core import Proof
 from assay.guard.gateway.interface import Decision
 from assay.guard.gateway.settings import Settings
-from assay.guard.gateway.settings.model import Model
+from assay.guard.gateway.settings.serving import Model
 from assay.targets.interface import Options
 
 

@@ -98,7 +98,7 @@ def _settings(path: str | None) -> Settings | None:
 
 
 def _detect(settings: Settings | None) -> Any:
-    from assay.guard.gateway.settings.model import Detect
+    from assay.guard.gateway.settings.keeping import Detect
 
     return settings.detect if settings is not None else Detect()
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from assay.guard.gateway.capture import Capturer
 from assay.guard.gateway.interface import Answers, Sample, Table
-from assay.guard.gateway.settings.model import Capture
+from assay.guard.gateway.settings.keeping import Capture
 
 AT = 1_790_000_000.25
 JSON = b"application/json"

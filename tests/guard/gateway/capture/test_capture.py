@@ -23,7 +23,8 @@ from assay.guard.gateway.capture.tables import ABOUT, LARGEST
 from assay.guard.gateway.capture.writer import AGAIN, OPEN
 from assay.guard.gateway.interface import Answers, Context, Route, Table, Verb
 from assay.guard.gateway.settings import Settings
-from assay.guard.gateway.settings.model import Capture, Masking, RouteSettings
+from assay.guard.gateway.settings.keeping import Capture, Masking
+from assay.guard.gateway.settings.serving import RouteSettings
 from assay.guard.gateway.settings.words import Bytes, Seconds
 from collect.profile.reading import read
 from guard.gateway.capture.samples import AT, asked, capturer, events, files, sample

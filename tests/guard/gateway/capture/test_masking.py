@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from assay.errors import DocumentError
 from assay.guard.gateway.capture.masking import MASK, Mask, Unmasked
 from assay.guard.gateway.interface import Answers, Table
-from assay.guard.gateway.settings.model import Masking
+from assay.guard.gateway.settings.keeping import Masking
 from guard.gateway.capture.samples import capturer, events, files, sample
 
 HEX = re.compile(r"[0-9a-f]{32}")

@@ -9,7 +9,7 @@ import pytest
 from assay.collect.profile.sources.opening import open_source
 from assay.guard.gateway.protocols import routes
 from assay.guard.gateway.settings import Settings
-from assay.guard.gateway.settings.model import RouteSettings
+from assay.guard.gateway.settings.serving import RouteSettings
 from collect.profile.reading import read
 from guard.gateway.capture.samples import capturer, sample
 

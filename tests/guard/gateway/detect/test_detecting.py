@@ -10,7 +10,7 @@ from assay.guard.gateway.detect.calibrating import Stream, calibrate
 from assay.guard.gateway.detect.calibration import Calibration
 from assay.guard.gateway.detect.detectors import Detectors
 from assay.guard.gateway.interface import Answers, Table
-from assay.guard.gateway.settings.model import Detect
+from assay.guard.gateway.settings.keeping import Detect
 from assay.guard.gateway.simulate import traffic
 from assay.guard.gateway.simulate.traffic import World
 from guard.gateway.detect.detect_making import sample

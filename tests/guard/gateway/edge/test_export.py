@@ -16,7 +16,7 @@ from assay.guard.gateway.edge import EDGES, Place, export, push
 from assay.guard.gateway.edge.paths import PATHS, pattern
 from assay.guard.gateway.edge.plan import Flood, plan
 from assay.guard.gateway.service import asking
-from assay.guard.gateway.settings.model import RouteSettings
+from assay.guard.gateway.settings.serving import RouteSettings
 
 PLACE = Place("unix:/run/assay/decide.sock")
 UP = {"upstream": "http://10.1.2.3:8080"}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from assay.guard.gateway.hardening.noise import seeds
 from assay.guard.gateway.hardening.vectors import harden, is_distribution
 from assay.guard.gateway.parts import Unhardened
-from assay.guard.gateway.settings.model import Hardening
+from assay.guard.gateway.settings.serving import Hardening
 
 KEY = bytes(range(32))
 

@@ -12,8 +12,8 @@ from assay.guard.gateway.limits.information import information
 from assay.guard.gateway.limits.local import Local
 from assay.guard.gateway.limits.periods import FOREVER, UNITS, end_of, period_of, start_of
 from assay.guard.gateway.limits.plans import Plans
-from assay.guard.gateway.settings.model import Hardening
 from assay.guard.gateway.settings.reading import convert
+from assay.guard.gateway.settings.serving import Hardening
 
 T0 = 1_790_000_000.0
 """2026-09-21T14:13:20Z, a Monday."""

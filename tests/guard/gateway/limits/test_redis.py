@@ -22,7 +22,7 @@ from assay.guard.gateway.limits.file import Shape
 from assay.guard.gateway.limits.periods import period_of
 from assay.guard.gateway.limits.redis import Synced
 from assay.guard.gateway.limits.shared import Shared
-from assay.guard.gateway.settings.model import Redis
+from assay.guard.gateway.settings.around import Redis
 from assay.guard.gateway.settings.words import Seconds
 
 SMALL = Shape(quotas=1024, windows=1024, rates=1024, inside=64)

@@ -19,7 +19,7 @@ from assay.errors import DocumentError, UsageError
 from assay.guard.gateway.logs import Nothing, Writer, check, open_log, rotated
 from assay.guard.gateway.logs.writer import MANY, MOST
 from assay.guard.gateway.settings import Settings
-from assay.guard.gateway.settings.model import Log
+from assay.guard.gateway.settings.keeping import Log
 from assay.guard.gateway.settings.words import Bytes
 from guard.gateway.logs.contexts import finished
 
@@ -250,7 +250,7 @@ def test_a_file_is_never_packed_twice_at_once(tmp_path: Path) -> None:
 def test_standard_output_takes_whole_lines_through_a_narrow_pipe() -> None:
     code = (
         "from assay.guard.gateway.logs.writer import Writer\n"
-        "from assay.guard.gateway.settings.model import Log\n"
+        "from assay.guard.gateway.settings.keeping import Log\n"
         "from guard.gateway.logs.contexts import finished\n"
         "w = Writer(Log(file='-'), '-', b'k')\n"
         "for i in range(2000): w.write(finished(i))\n"
@@ -268,7 +268,7 @@ def test_standard_output_that_does_not_wait_doubles_no_line() -> None:
         "import os\n"
         "os.set_blocking(1, False)\n"
         "from assay.guard.gateway.logs.writer import Writer\n"
-        "from assay.guard.gateway.settings.model import Log\n"
+        "from assay.guard.gateway.settings.keeping import Log\n"
         "from guard.gateway.logs.contexts import finished\n"
         "w = Writer(Log(file='-'), '-', b'k')\n"
         "for i in range(3000): w.write(finished(i))\n"

@@ -12,7 +12,7 @@ import time
 
 from assay.guard.gateway.logs import EVERY
 from assay.guard.gateway.logs.writer import Writer
-from assay.guard.gateway.settings.model import Log
+from assay.guard.gateway.settings.keeping import Log
 from assay.guard.gateway.settings.words import Bytes
 from guard.gateway.logs.contexts import finished
 

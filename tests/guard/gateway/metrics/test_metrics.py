@@ -19,7 +19,7 @@ from assay.guard.gateway.interface import Caller, Context, Decision, Route, Usag
 from assay.guard.gateway.metrics import Exporter, Registry, Total, exposition, families
 from assay.guard.gateway.metrics.families import Family, Histogram
 from assay.guard.gateway.metrics.registry import BUCKETS, SERIES
-from assay.guard.gateway.settings.model import Otlp
+from assay.guard.gateway.settings.around import Otlp
 from assay.guard.gateway.settings.words import Seconds
 
 ROUTE = Route("open-inference", Verb.INFER, "m", "", "/v2/models/{model}/infer", 0)

@@ -12,8 +12,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from assay.errors import UsageError
-from assay.guard.gateway.settings.model import Hardening
 from assay.guard.gateway.settings.reading import convert
+from assay.guard.gateway.settings.serving import Hardening
 from assay.guard.gateway.simulate import meaning
 from assay.guard.gateway.simulate.attacks import inversion, membership
 from assay.guard.gateway.simulate.attacks.extraction import Students

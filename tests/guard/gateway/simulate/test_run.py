@@ -9,7 +9,8 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 
 from assay.errors import UsageError
-from assay.guard.gateway.settings.model import Detect, Hardening
+from assay.guard.gateway.settings.keeping import Detect
+from assay.guard.gateway.settings.serving import Hardening
 from assay.guard.gateway.simulate.interface import Data, Labelled, Setting
 from assay.guard.gateway.simulate.run import simulate, sizes
 from assay.guard.gateway.simulate.settings_grid import LABEL_ONLY, NONE

@@ -11,7 +11,7 @@ import stat
 from assay.errors import UsageError
 from assay.files import read_file, require_folder, write_atomic
 from assay.guard.gateway.settings import Settings
-from assay.guard.gateway.settings.model import Admin
+from assay.guard.gateway.settings.around import Admin
 
 _LOOPBACK = re.compile(r"(127\.\d{1,3}\.\d{1,3}\.\d{1,3}|localhost|\[::1\]):(\d{1,5})")
 

@@ -16,7 +16,7 @@ from assay.guard.gateway.headers import HARMLESS, TELLING
 from assay.guard.gateway.interface import ANSWER, BODY, KEEP_ANSWER, KEEP_BODY, METER, Context, Decision
 from assay.guard.gateway.parts import Meter, Unhardened
 from assay.guard.gateway.refusing import SLOW_BODY, TOO_LARGE, UNHARDENED, Refused
-from assay.guard.gateway.settings.model import Sizes, Timeouts
+from assay.guard.gateway.settings.serving import Sizes, Timeouts
 
 _TELLING = TELLING | {b"content-length"}
 

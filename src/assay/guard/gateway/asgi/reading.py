@@ -17,7 +17,7 @@ from assay.guard.gateway.headers import LENGTH, host_name, host_names, join, sin
 from assay.guard.gateway.interface import Certificate, Context, Decision
 from assay.guard.gateway.refusing import LARGE_HEAD, LONG_LINE, OTHER_HOST, REPEATED
 from assay.guard.gateway.settings import Settings
-from assay.guard.gateway.settings.model import Sizes
+from assay.guard.gateway.settings.serving import Sizes
 
 FRAMING = Decision(False, 400, "framing", "the request's length is said in two ways, or in none that counts")
 PATHS = Decision(False, 400, "path", "the server's path and raw_path are not the same path")

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from assay.guard.gateway.interface import Caller, Certificate, Permission
-from assay.guard.gateway.settings.model import Mutual
+from assay.guard.gateway.settings.callers import Mutual
 
 REMEMBERED = 4096
 """Certificates whose caller is remembered; all are forgotten when there are more."""

@@ -16,7 +16,7 @@ import msgspec
 from assay.errors import DocumentError
 from assay.guard.gateway.callers.key_sets import Followed, KeySet
 from assay.guard.gateway.interface import Caller, Permission
-from assay.guard.gateway.settings.model import Jwt
+from assay.guard.gateway.settings.callers import Jwt
 
 FORM = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 """RFC 7515, 7.1, with a signature and without padding."""

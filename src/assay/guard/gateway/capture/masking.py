@@ -17,7 +17,7 @@ from typing import Any, Literal
 import msgspec
 
 from assay.errors import DocumentError
-from assay.guard.gateway.settings.model import Masking
+from assay.guard.gateway.settings.keeping import Masking
 
 MASK = "***"
 

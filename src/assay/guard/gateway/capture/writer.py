@@ -18,7 +18,7 @@ from assay.guard.gateway.capture.masking import Mask, Unmasked
 from assay.guard.gateway.capture.tables import Rows, Shape, Unfit, shape
 from assay.guard.gateway.interface import Answers, Sample, Table
 from assay.guard.gateway.settings import Settings
-from assay.guard.gateway.settings.model import Capture
+from assay.guard.gateway.settings.keeping import Capture
 
 OPEN = 64
 """Most open files; the one not used for longest is closed first."""

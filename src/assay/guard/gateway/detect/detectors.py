@@ -29,7 +29,7 @@ from assay.guard.gateway.detect.memory import Entry, Memory
 from assay.guard.gateway.detect.pooled import TENTH, Pools, Window
 from assay.guard.gateway.detect.reactions import Reactions
 from assay.guard.gateway.interface import Answers, Level, Sample, Standing, Table
-from assay.guard.gateway.settings.model import Detect
+from assay.guard.gateway.settings.keeping import Detect
 
 FEW = 4
 """Rows of a request up to which one after the other is faster than all at once."""

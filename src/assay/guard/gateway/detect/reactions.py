@@ -9,7 +9,7 @@ import math
 from dataclasses import dataclass, replace
 
 from assay.guard.gateway.interface import Level, Standing
-from assay.guard.gateway.settings.model import Detect
+from assay.guard.gateway.settings.keeping import Detect
 
 GRACE = 5.0
 """Seconds after an alarm in which another does not raise the level: what was under way when it came."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 
-from assay.guard.gateway.settings.model import RouteSettings
+from assay.guard.gateway.settings.serving import RouteSettings
 
 _MODEL = "{model}"
 PATHS = {

@@ -18,7 +18,7 @@ from assay.guard.gateway.edge import words
 from assay.guard.gateway.edge.paths import pattern
 from assay.guard.gateway.edge.words import Address
 from assay.guard.gateway.settings import Settings
-from assay.guard.gateway.settings.model import Rule, Sizes, Timeouts
+from assay.guard.gateway.settings.serving import Rule, Sizes, Timeouts
 
 Network = IPv4Network | IPv6Network
 

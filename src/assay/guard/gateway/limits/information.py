@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 
-from assay.guard.gateway.settings.model import Hardening
+from assay.guard.gateway.settings.serving import Hardening
 
 MANTISSA = 52
 """Bits of a probability that is told as a float64 (IEEE 754)."""

@@ -14,7 +14,9 @@ from assay.guard.gateway.core import retry
 from assay.guard.gateway.interface import Context, Counters, Decision, Usage, Verb
 from assay.guard.gateway.limits.information import information
 from assay.guard.gateway.limits.periods import UNITS, end_of, period_of
-from assay.guard.gateway.settings.model import Plan, Price, Settings
+from assay.guard.gateway.settings.callers import Plan
+from assay.guard.gateway.settings.model import Settings
+from assay.guard.gateway.settings.serving import Price
 from assay.guard.gateway.settings.words import Rate
 
 REMEMBERED = 65536

@@ -25,7 +25,7 @@ from assay.errors import MissingExtraError, UsageError
 from assay.guard.gateway.limits.exchange import Digest, Exchange, News, Total
 from assay.guard.gateway.limits.file import REFUSE_AFTER
 from assay.guard.gateway.limits.shared import Shared
-from assay.guard.gateway.settings.model import Redis
+from assay.guard.gateway.settings.around import Redis
 
 if TYPE_CHECKING:
     import redis

@@ -16,7 +16,7 @@ from assay.guard.gateway.logs import rotated
 from assay.guard.gateway.logs.file import STDOUT, LogFile, Output
 from assay.guard.gateway.logs.formats import layout
 from assay.guard.gateway.logs.layout import Liner
-from assay.guard.gateway.settings.model import Log
+from assay.guard.gateway.settings.keeping import Log
 
 EVERY = 0.25
 """Seconds between two flushes: what a killed process may lose."""

@@ -14,7 +14,7 @@ from assay import __version__
 from assay.errors import MissingExtraError
 from assay.guard.gateway.metrics.families import Family, Histogram
 from assay.guard.gateway.metrics.registry import BUCKETS
-from assay.guard.gateway.settings.model import Otlp
+from assay.guard.gateway.settings.around import Otlp
 
 PATIENCE = 10.0
 """Seconds for one delivery, with all its retries."""

@@ -22,7 +22,7 @@ from assay.guard.gateway.protocols.sagemaker import SageMaker
 from assay.guard.gateway.schemas import model
 from assay.guard.gateway.schemas.validate import Validator
 from assay.guard.gateway.settings import Settings
-from assay.guard.gateway.settings.model import RouteSettings
+from assay.guard.gateway.settings.serving import RouteSettings
 
 PROTOCOLS: dict[str, Callable[[RouteSettings], Protocol]] = {
     "open-inference": lambda route: OpenInference(),

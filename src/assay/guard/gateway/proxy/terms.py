@@ -9,7 +9,7 @@ from assay.guard.gateway.headers import host_names
 from assay.guard.gateway.proxy.pool import Pool
 from assay.guard.gateway.proxy.request_heads import RequestReader
 from assay.guard.gateway.settings import Settings
-from assay.guard.gateway.settings.model import RouteSettings
+from assay.guard.gateway.settings.serving import RouteSettings
 
 
 @dataclass(frozen=True, slots=True)

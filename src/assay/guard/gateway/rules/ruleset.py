@@ -14,7 +14,8 @@ from assay.guard.gateway.rules.countries import Database
 from assay.guard.gateway.rules.forwarded import Trusted
 from assay.guard.gateway.rules.rates import compile_rate
 from assay.guard.gateway.rules.statements import Surroundings, Test, compile_statement
-from assay.guard.gateway.settings.model import Rule, Settings
+from assay.guard.gateway.settings.model import Settings
+from assay.guard.gateway.settings.serving import Rule
 
 CHALLENGE = 'Bearer realm="assay"'
 """What a rule's 401 asks for."""

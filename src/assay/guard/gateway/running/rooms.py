@@ -23,7 +23,7 @@ from assay.guard.gateway.running.observation import Change, Learning, Observatio
 from assay.guard.gateway.running.remote import Remote
 from assay.guard.gateway.running.state import State
 from assay.guard.gateway.settings import Settings
-from assay.guard.gateway.settings.model import Rule
+from assay.guard.gateway.settings.serving import Rule
 
 if TYPE_CHECKING:
     import socket

@@ -13,7 +13,8 @@ from assay import strict_yaml
 from assay.errors import DocumentError
 from assay.files import read_file
 from assay.guard.gateway.settings.addresses import address
-from assay.guard.gateway.settings.model import Hardening, RouteSettings, Settings
+from assay.guard.gateway.settings.model import Settings
+from assay.guard.gateway.settings.serving import Hardening, RouteSettings
 from assay.guard.gateway.settings.words import hook
 
 LABEL_ONLY = "label-only"

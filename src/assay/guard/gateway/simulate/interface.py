@@ -12,7 +12,7 @@ from typing import Protocol
 
 import numpy as np
 
-from assay.guard.gateway.settings.model import Hardening
+from assay.guard.gateway.settings.serving import Hardening
 
 
 class Predictor(Protocol):

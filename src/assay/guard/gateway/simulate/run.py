@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from assay.errors import UsageError
-from assay.guard.gateway.settings.model import Detect
+from assay.guard.gateway.settings.keeping import Detect
 from assay.guard.gateway.simulate import meaning, settings_grid, traffic, watching
 from assay.guard.gateway.simulate.attacks import inversion, membership
 from assay.guard.gateway.simulate.attacks.extraction import Students

@@ -6,7 +6,7 @@ import numpy as np
 
 from assay.guard.gateway.hardening import noise, vectors
 from assay.guard.gateway.settings import Settings
-from assay.guard.gateway.settings.model import Hardening
+from assay.guard.gateway.settings.serving import Hardening
 from assay.guard.gateway.simulate.interface import Setting
 
 NONE = Setting("as it is", None)

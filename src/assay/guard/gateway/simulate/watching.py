@@ -15,7 +15,7 @@ from assay.guard.gateway.detect.calibrating import Stream as Honest
 from assay.guard.gateway.detect.calibration import Calibration
 from assay.guard.gateway.detect.detectors import Detectors
 from assay.guard.gateway.interface import Answers, Sample, Table
-from assay.guard.gateway.settings.model import Detect
+from assay.guard.gateway.settings.keeping import Detect
 from assay.guard.gateway.simulate import meaning, traffic
 from assay.guard.gateway.simulate.attacks.extraction import Students
 from assay.guard.gateway.simulate.interface import Detection, Stream
