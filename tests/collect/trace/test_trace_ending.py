@@ -1,6 +1,7 @@
 """However a step ends, all of it ends, and the trace says how."""
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -158,19 +159,26 @@ def test_own_children_are_left_alone(engine):
 
 @each
 def test_costs(engine):
-    trace = watch(
-        python("""
+    """Watched from a process of its own: a step is forked from it, and a test run has grown large by now."""
+    step = python("""
         import os, time
         held = bytearray(200_000_000)
         for at in range(0, len(held), 4096): held[at] = 1
         end = time.process_time() + 0.3
         while time.process_time() < end: pass
-        """),
-        engine,
-    )
-    assert 0.3 <= trace.usage.user + trace.usage.system < 30
-    assert 200_000_000 <= trace.usage.memory < 1_000_000_000
-    assert trace.usage.wall >= 0.3 and trace.usage.gpu_seconds is None
+        """)
+    code = f"""
+import json, sys
+sys.path[:0] = {sys.path!r}
+from collect.trace.steps import watch
+used = watch({step!r}, {engine!r}).usage
+print(json.dumps([used.user + used.system, used.memory, used.wall, used.gpu_seconds]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    processor, memory, wall, gpu = json.loads(done.stdout)
+    assert 0.3 <= processor < 30
+    assert 200_000_000 <= memory < 1_000_000_000
+    assert wall >= 0.3 and gpu is None
 
 
 def test_a_monitor_in_another_thread():
