@@ -113,9 +113,9 @@ GATEWAY = """
 
 `bench/gateway.py`, medians of {rounds} rounds on {cores} cores with Python {python}, every design in turn: what is
 measured runs alone on one core with all of its processes, the load (wrk, 64 connections kept open) and the model server
-(nginx) on the other. Each of ours has API keys, a list of 200 networks, a rate rule by address, a plan with rate and
-burst, a log line for each request and one request of a hundred captured; nginx alone has none of it. Ratios are
-requests a second over nginx's in the same round.
+(nginx) on the other; a loop of the lowest priority keeps both awake. Each of ours has API keys, a list of 200 networks,
+a rate rule by address, a plan with rate and burst, a log line for each request and one request of a hundred captured;
+nginx alone has none of it. Ratios are requests a second over nginx's in the same round.
 
 | design | requests a second | CPU a request | ratio | claim | p50 / p99 | refused or broken |
 |---|---:|---:|---:|---:|---:|---:|
