@@ -8,15 +8,17 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assay.guard.gateway.admin import interface as documents
 from assay.guard.gateway.admin.redaction import shown
 from assay.guard.gateway.interface import Level, Standing
 from assay.guard.gateway.metrics.prometheus import exposition
 from assay.guard.gateway.running import denied, rooms
-from assay.guard.gateway.running.keeper import Keeper
 from assay.guard.gateway.running.reloading import taken
+
+if TYPE_CHECKING:
+    from assay.guard.gateway.running.keeper import Keeper
 
 SHOWN = 1000
 """Callers that are listed."""
