@@ -26,6 +26,17 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     return folder
 
 
+def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:
+    """Bytes that nobody can read do not name a test.
+
+    They may hold a time (gzip writes one), and then the test's name differs from one worker of pytest-xdist to the
+    next, which ends the whole run. pytest numbers the equal names that this gives.
+    """
+    if isinstance(val, bytes) and not (val.isascii() and val.decode("ascii").isprintable()):
+        return argname
+    return None
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """With ASSAY_FORBID_SKIPS (continuous integration installs everything) a skipped test fails the run."""
     if not os.environ.get("ASSAY_FORBID_SKIPS") or hasattr(session.config, "workerinput"):
