@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -39,12 +40,14 @@ def start(code: str, *flags: str) -> subprocess.Popen[str]:
 
 
 def until_it_is_digested(running: subprocess.Popen[str], path: Path) -> None:
-    """Wait until the command, or a worker of its, has the file open."""
+    """Wait until the command, or a worker of its, has the file open to read it; the step only ever writes it."""
     while running.poll() is None:
         for process in [str(running.pid), *children(running.pid)]:
             folder = f"/proc/{process}/fd"
             try:
-                if any(os.readlink(f"{folder}/{name}") == str(path) for name in os.listdir(folder)):
+                if any(
+                    os.readlink(f"{folder}/{name}") == str(path) and reads(process, name) for name in os.listdir(folder)
+                ):
                     return
             except OSError:
                 continue
@@ -52,12 +55,23 @@ def until_it_is_digested(running: subprocess.Popen[str], path: Path) -> None:
     pytest.fail(f"it ended: {running.communicate()}")
 
 
+def reads(process: str, descriptor: str) -> bool:
+    """Whether a descriptor is open for reading only (proc_pid_fdinfo(5): flags are octal)."""
+    flags = re.search(r"^flags:\s*([0-7]+)$", Path(f"/proc/{process}/fdinfo/{descriptor}").read_text(), re.M)
+    return flags is not None and int(flags[1], 8) & os.O_ACCMODE == os.O_RDONLY
+
+
 def children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def ended(running: subprocess.Popen[str]) -> dict[str, Any]:
-    out, err = running.communicate(timeout=60)
+    try:
+        out, err = running.communicate(timeout=60)
+    except subprocess.TimeoutExpired:  # a failed test must not leave something that digests for hours
+        for process in (*children(running.pid), running.pid):
+            os.kill(int(process), signal.SIGKILL)
+        raise
     assert "Traceback" not in err, err
     made: dict[str, Any] = json.loads(out)
     return made
