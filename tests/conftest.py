@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,13 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
     for name in ("ASSAY_PASSPHRASE", "HF_ENDPOINT", "HF_HOME", "HF_HUB_OFFLINE"):
         monkeypatch.delenv(name, raising=False)
     return folder
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Garbage is looked for after each test as before it: else the test run grows by gigabytes."""
+    yield
+    assert gc.isenabled() and not gc.get_freeze_count(), "a command in this process has left its collector changed"
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

@@ -76,9 +76,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(parsed: argparse.Namespace) -> int:
     """Run the step, say what happened on standard error, and end as the step did."""
+    import atexit
     import gc
 
     gc.disable()  # loading code makes nothing but what stays; looking through it again and again is half of the start
+    atexit.register(gc.freeze)  # nor is there anything to find at the very end
+    try:
+        return _run(parsed)
+    finally:
+        gc.unfreeze()
+        gc.enable()
+
+
+def _run(parsed: argparse.Namespace) -> int:
     from assay.api.running import run as run_step
     from assay.config import load
 
@@ -94,7 +104,6 @@ def run(parsed: argparse.Namespace) -> int:
             profile=_profile(parsed),
             started=lambda plan: _start(plan, quiet=parsed.quiet or not parsed.verbose),
         )
-    gc.freeze()  # nor is there anything to find at the very end
     if parsed.json:
         printing.as_json(_document(made))
     elif not parsed.quiet:
