@@ -87,7 +87,7 @@ class Rooms:
 
     # Rules
     def address(self, context: Context) -> None:
-        pass
+        context.address = context.peer
 
     # Plans
     def enter(self, context: Context) -> Decision | None:
@@ -120,7 +120,7 @@ class Rules:
     """Those of `parts.Rules`, whose ``decide`` is not a core's."""
 
     def address(self, context: Context) -> None:
-        pass
+        context.address = context.peer
 
     def decide(self, context: Context) -> Decision | None:
         if context.headers.get(b"x-break") == b"1":

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -14,6 +15,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha1
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +25,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 import small_ca
 from assay.guard.gateway.core import Core, Gate, Parts, Proof
+from assay.guard.gateway.edge import Place, export
 from assay.guard.gateway.interface import BODY, Caller, Context, Decision, Measure, Route, Verb
 from assay.guard.gateway.service import Service
 from assay.guard.gateway.settings import Settings
 from assay.guard.gateway.settings.reading import convert
 
 _WEBSOCKET = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
+INFER = "/v2/models/m/infer"
 KEYS = {"good": Caller("key:good", "alice"), "slow": Caller("key:slow"), "often": Caller("key:often", "bob")}
 
 
@@ -36,6 +40,7 @@ class Rooms:
     """The least that a core asks: keys by name, one model, and a refusal of each kind."""
 
     def __init__(self) -> None:
+        self.left: list[Context] = []
         self.log: list[Context] = []
         self.fails = False
         self.needs = 0
@@ -44,7 +49,7 @@ class Rooms:
 
     # Routes
     def route(self, method: str, path: str) -> Route | Decision:
-        if path != "/v2/models/m/infer":
+        if path != INFER:
             return Decision(False, 404, "route", "nothing is served here")
         if method != self.method:
             return Decision(False, 405, "route", "this is asked with POST")
@@ -79,6 +84,7 @@ class Rooms:
 
     # Rules
     def address(self, context: Context) -> None:
+        context.address = context.peer
         forwarded = context.headers.get(b"x-forwarded-for")
         if forwarded and context.peer == "127.0.0.1":
             context.address, context.forwarded = forwarded.split(b",")[-1].strip().decode(), True
@@ -98,7 +104,7 @@ class Rooms:
         return None
 
     def leave(self, context: Context) -> None:
-        return None
+        self.left.append(context)
 
     # Log, observer and standings
     def write(self, context: Context) -> None:
@@ -164,8 +170,9 @@ def service(gate: Gate, settings: Settings, place: str, *, secret: bytes = b"") 
 class Model:
     """A model server that tells what it was sent, and counts who connects."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
+        self._tls = tls
         self.port = self.listener.getsockname()[1]
         self.connections = 0
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
@@ -183,7 +190,13 @@ class Model:
             threading.Thread(target=self._serve, args=(one,), daemon=True).start()
 
     def _serve(self, one: socket.socket) -> None:
-        with suppress(ConnectionError), one, one.makefile("rb") as stream:
+        if self._tls is not None:
+            try:
+                one = self._tls.wrap_socket(one, server_side=True)
+            except OSError:  # whoever came does not like our certificate
+                one.close()
+                return
+        with suppress(OSError), one, one.makefile("rb") as stream:
             while line := stream.readline():
                 headers: dict[str, str] = {}
                 for raw in iter(stream.readline, b"\r\n"):
@@ -219,9 +232,9 @@ class Model:
 
 
 @contextmanager
-def model() -> Iterator[Model]:
+def model(tls: ssl.SSLContext | None = None) -> Iterator[Model]:
     """A model server on a free port."""
-    made = Model()
+    made = Model(tls)
     try:
         yield made
     finally:
@@ -317,5 +330,69 @@ def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
     return found
 
 
+class Edge:
+    """An edge, the service and the model, with what each of them saw."""
+
+    def __init__(self, kind: str, port: int, folder: Path, rooms: Rooms, model: Model) -> None:
+        self.kind, self.port, self.folder, self.rooms, self.model = kind, port, folder, rooms, model
+
+    def ask(
+        self, path: str = INFER, key: str = "good", body: bytes = b"{}", method: str = "POST", **headers: str
+    ) -> Any:
+        """The answer, with its body as `data`. Of names of headers ``_`` becomes ``-``, and ``__`` stays ``_``."""
+        named = {name.replace("__", "\0").replace("_", "-").replace("\0", "_"): said for name, said in headers.items()}
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection.request(method, path, body, {"x-api-key": key} | named)
+        answer = connection.getresponse()
+        answer.data = answer.read()  # type: ignore[attr-defined]
+        connection.close()
+        return answer
+
+    def post(self, *lines: str, body: bytes = b"{}") -> bytes:
+        """What comes back to a request with just these lines, and a body."""
+        head = [f"POST {INFER} HTTP/1.1", "host: x", "x-api-key: good", "connection: close", *lines]
+        said = "\r\n".join([*head, f"content-length: {len(body)}"])
+        return raw(self.port, said.encode() + b"\r\n\r\n" + body)
+
+    def log(self) -> list[dict[str, Any]]:
+        """What the edge itself has logged."""
+        lines = (self.folder / LOGS[self.kind]).read_text().splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+
+@contextmanager
+def edge(
+    kind: str, folder: Path, *, up: bool = True, secret: str = "", gateway: str = "", **values: Any
+) -> Iterator[Edge]:
+    """An exported ``nginx`` or ``haproxy`` at work; without ``up`` there is no decision service."""
+    folder.mkdir(exist_ok=True)
+    folder.chmod(0o755)
+    port, rooms, place = free_port(), Rooms(), f"unix:{folder}/decide.sock"
+    if secret:
+        place = f"127.0.0.1:{free_port()}"
+    user = "root" if kind == "nginx" and os.geteuid() == 0 else ""
+    with model() as served:
+        given = {
+            "upstream": f"http://127.0.0.1:{served.port}",
+            "listen": [f"127.0.0.1:{port}"],
+            "connections": 500,
+        } | values
+        read = settings(folder, **given)
+        written = folder / kind
+        write(written, export(read, kind, Place(place, gateway, secret, user)).files)
+        command = {
+            "nginx": ["-p", f"{written}/", "-c", "nginx.conf", "-g", "daemon off;"],
+            "haproxy": ["-C", str(written), "-f", "haproxy.cfg"],
+        }[kind]
+        with program([installed(kind), *command], port, written):
+            found = Edge(kind, port, written, rooms, served)
+            if not up:
+                yield found
+                return
+            with service(gate(read, rooms), read, place, secret=secret.encode()):
+                yield found
+
+
+LOGS = {"nginx": "access.log", "haproxy": "output"}
 NEEDS_BODY = BODY
 DER = Encoding.DER

@@ -32,6 +32,7 @@ from assay.guard.gateway.interface import (
 from assay.guard.gateway.networks import network
 from assay.guard.gateway.paths import split
 from assay.guard.gateway.permissions import LATER, permitted
+from assay.guard.gateway.remembering import Remembering
 from assay.guard.gateway.settings import Settings
 from assay.guard.gateway.settings.reading import LABEL_ONLY
 
@@ -50,9 +51,9 @@ _BY_DEFAULT = Decision(False, 403, "rule:default", "no rule allows this request"
 _May: TypeAlias = "dict[int, tuple[Caller, bool]]"
 _Target: TypeAlias = "tuple[str, bytes, Route | Decision, _May, int, int, str]"
 """What is remembered of a method and target: path, query, route, who may go there, what kind of route it is (`_HEALTH`,
-`_ASKS` or neither), what is needed of its bodies, and its hardening.
+`_ASKS`, `_NOWHERE` or none of them), what is needed of its bodies, and its hardening.
 """
-_HEALTH, _ASKS = 1, 2
+_NOWHERE, _HEALTH, _ASKS = -1, 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +84,15 @@ class Proof:
 class Core:
     """One configuration at work. A reload makes another beside it; requests end with the one that they began with."""
 
-    def __init__(self, settings: Settings, rooms: Parts, proof: Proof) -> None:
+    def __init__(self, settings: Settings, rooms: Parts, proof: Proof, *, together: int = 1) -> None:
+        """``together``: how many requests that have ended are remembered at once (`Remembering`); whoever gives more
+        than one calls ``remembering.flush`` a few times a second, and ``end`` when it is over.
+        """
         self.settings = settings
         self.proof = proof
+        self.remembering = Remembering(rooms.log, rooms.observer, together)
         self._rooms = rooms
+        self._leave, self._remember = rooms.plans.leave, self.remembering.add
         # Bound once: `decide` is asked on every request.
         self._address, self._rules = rooms.rules.address, rooms.rules.decide
         self._identify, self._enter, self._draw = rooms.callers.identify, rooms.plans.enter, rooms.observer.draw
@@ -108,40 +114,30 @@ class Core:
         given = context.headers.get(b"x-request-id")
         context.request_id = identity if given is None else _uuid(given) or identity
         context.model_version = self.proof.version
+        context.decision = decision = self._judge(context)
+        return decision
+
+    def _judge(self, context: Context) -> Decision:
         target = (context.method, context.target)
         context.path, context.query, route, may, kind, wanted, harden = self._targets.get(target) or self._look_up(
             target
         )
         decision = self._address(context)
-        if kind >= 0:
+        if kind != _NOWHERE:
             context.route = route  # type: ignore[assignment]  # rules ask for protocol, verb and model
-        if decision is None or decision.allowed:
-            caller = self._identify(context)
-            if type(caller) is Caller:
-                context.caller = caller
-            if decision is None:
-                decision = self._rules(context) or self._default
-            if decision.allowed:
-                decision = self._decide(context, route, caller, may, kind, wanted, harden)
-        context.decision = decision
-        return decision
-
-    def _decide(
-        self,
-        context: Context,
-        route: Route | Decision,
-        caller: Caller | Decision,
-        may: _May,
-        kind: int,
-        wanted: int,
-        harden: str,
-    ) -> Decision:
-        """For a request that no rule stopped."""
-        if type(caller) is Decision:
-            return caller  # before the route: a stranger learns no path from us
-        if type(route) is Decision:
-            return route
-        assert type(route) is Route and type(caller) is Caller
+        if decision is not None and not decision.allowed:
+            return decision
+        caller = self._identify(context)
+        if type(caller) is Caller:
+            context.caller = caller
+        if decision is None:
+            decision = self._rules(context) or self._default
+        if not decision.allowed:
+            return decision
+        if type(caller) is not Caller:
+            return caller  # type: ignore[return-value]  # before the route: a stranger learns no path from us
+        if type(route) is not Route:
+            return route  # type: ignore[return-value]
         context.model = route.model
         known = may.get(id(caller))
         if known is None or known[0] is not caller:
@@ -212,31 +208,30 @@ class Core:
         """A face's own refusal, said in the same words: an ambiguous head, a body too large."""
         if not context.id:
             context.id = context.request_id = next(self._ids)
+        context.address = context.address or context.peer
         context.decision = decision
         return decision
 
     def finish(self, context: Context, request: bytes | None = None, response: bytes | None = None) -> None:
         """The request has ended, however: settle, log, show. Called exactly once for each context."""
-        rooms = self._rooms
         try:
             if response is not None and context.usage is not None and context.needs & (BODY | METER) == BODY:
-                rooms.routes.settle(context, context.content_type, response)
+                self._rooms.routes.settle(context, context.content_type, response)
         finally:  # whatever a model server answered, what was reserved is given back, and the request is in the log
             try:
-                rooms.plans.leave(context)
+                self._leave(context)
             finally:
-                rooms.log.write(context)
-                rooms.observer.see(context, request, response)
+                self._remember(context, request, response)
 
     def _look_up(self, key: tuple[str, bytes]) -> _Target:
         found = split(key[1])
         known: _Target
         if isinstance(found, Decision):
-            known = "", b"", found, {}, -1, 0, ""
+            known = "", b"", found, {}, _NOWHERE, 0, ""
         else:
             route = self._rooms.routes.route(key[0], found[0])
             if isinstance(route, Decision):
-                known = *found, route, {}, -1, 0, ""
+                known = *found, route, {}, _NOWHERE, 0, ""
             else:
                 kind = _HEALTH if route.verb is Verb.HEALTH else _ASKS if route.verb in _ASKING else 0
                 harden = self.settings.routes[route.index].harden or ""
@@ -268,7 +263,9 @@ class Core:
     def _stand(self, context: Context, caller: Caller) -> Decision | None:
         """How the caller is treated after what detectors said, of it or of those it belongs to; the worst counts."""
         found = []
-        for key in (caller.id, f"owner:{caller.owner}", f"net:{network(context.address)}"):
+        # Who has proved who it is does not answer for its neighbours: strangers do, because they have no other name.
+        shared = f"net:{network(context.address)}" if caller.id.startswith("address:") else f"owner:{caller.owner}"
+        for key in (caller.id, shared):
             standing = self._standings.get(key)
             if standing is not None and standing.until > context.at:
                 found.append(standing)

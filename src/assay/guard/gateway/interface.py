@@ -164,128 +164,76 @@ class Usage(msgspec.Struct):
     """In the plan's own unit, by the route's price."""
 
 
-class Context:
+class Context(msgspec.Struct, eq=False):
     """A request on its way. Attributes are set by the face, by `core.Core.decide`, by `admit`, and when it ends."""
 
-    __slots__ = (
-        "address",
-        "at",
-        "body",
-        "bytes_in",
-        "bytes_out",
-        "caller",
-        "certificate",
-        "content_type",
-        "counted",
-        "decision",
-        "drawn",
-        "ended",
-        "error",
-        "first_byte",
-        "forwarded",
-        "harden",
-        "headers",
-        "held",
-        "http",
-        "id",
-        "level",
-        "method",
-        "model",
-        "model_version",
-        "needs",
-        "path",
-        "peer",
-        "query",
-        "request_id",
-        "route",
-        "status",
-        "target",
-        "tls",
-        "trace",
-        "upstream",
-        "usage",
-        "wait",
-    )
-
-    def __init__(
-        self,
-        method: str,
-        target: bytes,
-        headers: Headers,
-        peer: str,
-        at: float,
-        *,
-        http: str = "HTTP/1.1",
-        tls: bool = False,
-        certificate: Certificate | None = None,
-    ) -> None:
-        # Set by the face.
-        self.method = method
-        """As sent; a token of RFC 9110, 5.6.2."""
-        self.target = target
-        """The request's target as sent: path and query."""
-        self.headers = headers
-        self.peer = peer
-        """Address of the other end of the connection; ``unix:`` for a socket."""
-        self.at = at
-        """UNIX seconds when the head was complete."""
-        self.http = http
-        self.tls = tls
-        self.certificate = certificate
-        # Set by `decide`.
-        self.id = ""
-        """Ours, never the caller's: 32 hex digits. The log's ``extendedRequestId``."""
-        self.request_id = ""
-        """The log's ``requestId``: the caller's ``x-request-id`` where it is a UUID, else `id`."""
-        self.path = ""
-        """Decoded, in the one form that it has; empty where it has none."""
-        self.query = b""
-        self.route: Route | None = None
-        self.address = peer
-        """Who asks, by address: the first hop that is no trusted proxy."""
-        self.forwarded = False
-        """Whether `address` comes from a header."""
-        self.caller: Caller | None = None
-        self.counted: tuple[str, ...] = ()
-        """Rules that match but only count."""
-        self.decision = ALLOW
-        self.level = Level.OK
-        self.wait = 0.0
-        """Seconds that the answer waits, where the caller is slowed down."""
-        self.harden = ""
-        """Name of the hardening of the answer; empty: as it is."""
-        self.needs = 0
-        """What the face has to bring: `BODY`, `ANSWER`, `KEEP_BODY`, `KEEP_ANSWER`."""
-        self.drawn = False
-        """Whether it was drawn for capture."""
-        self.held: object = None
-        """What `core` has reserved for the request and gives back when it ends; nobody else looks into it."""
-        # Set by `admit`.
-        self.model = ""
-        """The route's, else the body's."""
-        self.usage: Usage | None = None
-        self.body: bytes | None = None
-        """What is passed on instead of the body that came; None: that one."""
-        # Set when it ends.
-        self.content_type = b""
-        """Of the answer."""
-        self.status = 0
-        self.bytes_in = 0
-        """Of the body."""
-        self.bytes_out = 0
-        """Of the answer's body."""
-        self.upstream = 0.0
-        """Seconds that the model took to its first byte; 0: it was not asked."""
-        self.first_byte = 0.0
-        """Seconds from `at` to our first byte."""
-        self.ended = 0.0
-        """Seconds from `at` to the end."""
-        self.error = ""
-        """What went wrong beside a decision: ``upstream-timeout``, ``client-gone``, ``upstream-reset``, …"""
-        self.model_version = ""
-        """Digest of the model that answers, as its evidence says."""
-        self.trace = ""
-        """``traceparent`` as passed on."""
+    # Set by the face.
+    method: str
+    """As sent; a token of RFC 9110, 5.6.2."""
+    target: bytes
+    """The request's target as sent: path and query."""
+    headers: Headers
+    peer: str
+    """Address of the other end of the connection; ``unix:`` for a socket."""
+    at: float
+    """UNIX seconds when the head was complete."""
+    http: str = "HTTP/1.1"
+    tls: bool = False
+    certificate: Certificate | None = None
+    # Set by `decide`.
+    id: str = ""
+    """Ours, never the caller's: 32 hex digits. The log's ``extendedRequestId``."""
+    request_id: str = ""
+    """The log's ``requestId``: the caller's ``x-request-id`` where it is a UUID, else `id`."""
+    path: str = ""
+    """Decoded, in the one form that it has; empty where it has none."""
+    query: bytes = b""
+    route: Route | None = None
+    address: str = ""
+    """Who asks, by address: the first hop that is no trusted proxy."""
+    forwarded: bool = False
+    """Whether `address` comes from a header."""
+    caller: Caller | None = None
+    counted: tuple[str, ...] = ()
+    """Rules that match but only count."""
+    decision: Decision = ALLOW
+    level: Level = Level.OK
+    wait: float = 0.0
+    """Seconds that the answer waits, where the caller is slowed down."""
+    harden: str = ""
+    """Name of the hardening of the answer; empty: as it is."""
+    needs: int = 0
+    """What the face has to bring: `BODY`, `ANSWER`, `KEEP_BODY`, `KEEP_ANSWER`."""
+    drawn: bool = False
+    """Whether it was drawn for capture."""
+    held: object = None
+    """What `core` has reserved for the request and gives back when it ends; nobody else looks into it."""
+    # Set by `admit`.
+    model: str = ""
+    """The route's, else the body's."""
+    usage: Usage | None = None
+    body: bytes | None = None
+    """What is passed on instead of the body that came; None: that one."""
+    # Set when it ends.
+    content_type: bytes = b""
+    """Of the answer."""
+    status: int = 0
+    bytes_in: int = 0
+    """Of the body."""
+    bytes_out: int = 0
+    """Of the answer's body."""
+    upstream: float = 0.0
+    """Seconds that the model took to its first byte; 0: it was not asked."""
+    first_byte: float = 0.0
+    """Seconds from `at` to our first byte."""
+    ended: float = 0.0
+    """Seconds from `at` to the end."""
+    error: str = ""
+    """What went wrong beside a decision: ``upstream-timeout``, ``client-gone``, ``upstream-reset``, …"""
+    model_version: str = ""
+    """Digest of the model that answers, as its evidence says."""
+    trace: str = ""
+    """``traceparent`` as passed on."""
 
 
 class Measure(msgspec.Struct, frozen=True):

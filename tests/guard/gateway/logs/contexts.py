@@ -16,6 +16,7 @@ def finished(number: int = 0, **changed: Any) -> Context:
     """A request that was answered; ``changed`` are attributes of the context that are others."""
     headers = changed.pop("headers", {b"user-agent": b"curl/8.5"})
     context = Context("POST", b"/v2/models/m/infer?token=secret", headers, "192.0.2.7", AT + number / 1000)
+    context.address = context.peer
     context.id = context.request_id = uuid.UUID(int=number + 1).hex
     context.path, context.route, context.caller, context.model = "/v2/models/m/infer", ROUTE, CALLER, "m"
     context.model_version, context.status, context.usage = "sha256:ab", 200, Usage(4, 10, 20)

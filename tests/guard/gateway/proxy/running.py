@@ -50,7 +50,7 @@ class Rooms:
         return Caller("key:café\r\nx: 1")
 
     def address(self, context: Context) -> None:
-        pass
+        context.address = context.peer
 
     def decide(self, context: Context) -> Decision | None:
         return self.refuse(context)

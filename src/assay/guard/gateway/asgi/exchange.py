@@ -18,7 +18,7 @@ GONE: Message = {"type": "http.disconnect"}
 class Exchange:
     """Stands in for the server's ``receive`` and ``send``."""
 
-    __slots__ = ("asked", "begun", "complete", "context", "limit", "refused", "sink", "source", "started")
+    __slots__ = ("asked", "begun", "complete", "context", "limit", "passed", "refused", "sink", "source", "started")
 
     request: bytes | None = None
     """The body, where somebody would like it."""
@@ -33,6 +33,8 @@ class Exchange:
         """Most bytes of the request's body."""
         self.begun = self.asked = begun
         """Both by `perf_counter`: when the request came, and when the application was asked."""
+        self.passed = 0
+        """Bytes of the answer's body, as the application sent them."""
         self.started = False
         """Whether the answer's head is on its way to the caller, or what stands for it."""
         self.complete = False
@@ -58,13 +60,11 @@ class Exchange:
         """For the application. No coroutine of its own: that would cost as much as all the rest."""
         if self.refused:
             return nothing()
-        context = self.context
         kind = message["type"]
         if kind == "http.response.start":
             message = self.start(message)
         elif kind == "http.response.body":
-            if context.method != "HEAD":
-                context.bytes_out += len(message.get("body", b""))
+            self.passed += len(message.get("body", b""))
             if not message.get("more_body"):
                 self.complete = True
         elif kind != "http.response.trailers":
@@ -80,11 +80,10 @@ class Exchange:
         context.first_byte = now - self.begun
         self.started = True
         headers = message.get("headers") or ()
-        for name, value in headers:
-            if name == b"content-type":
-                context.content_type = value
-            elif name == b"x-request-id":
-                return message
+        named = dict(headers)
+        context.content_type = named.get(b"content-type", b"")
+        if b"x-request-id" in named:
+            return message
         return {**message, "headers": [*headers, (b"x-request-id", context.request_id.encode())]}
 
     async def refuse(self, decision: Decision) -> None:
@@ -104,9 +103,9 @@ class Exchange:
         headers, body = refusal(context, decision)
         if decision.status in (413, 408) and context.http.startswith("HTTP/1"):
             headers.append((b"connection", b"close"))
+        self.passed = len(body)
         if context.method == "HEAD":
             body = b""
-        context.bytes_out = len(body)
         await self.sink({"type": "http.response.start", "status": decision.status, "headers": headers})
         await self.sink({"type": "http.response.body", "body": body})
 
@@ -114,6 +113,8 @@ class Exchange:
         """The application has returned; called before the request is told of."""
         context = self.context
         context.ended = perf_counter() - self.begun
+        if context.method != "HEAD":
+            context.bytes_out = self.passed
         if not self.started:
             context.status = 500  # what servers then say
             context.error = context.error or "app-error"

@@ -235,7 +235,7 @@ class Inspecting(Exchange):
             answer = b""
         elif context.status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(answer)))
-        context.bytes_out = len(answer)
+        self.passed = len(answer)
         self.started = self.complete = True
         await self.sink({**head, "headers": headers})
         await self.sink({"type": "http.response.body", "body": answer})

@@ -5,14 +5,17 @@ A head that two readers could read in two ways is refused here, whatever server 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import lru_cache
+from itertools import chain
 from time import time
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.parse import quote
 
 from assay.guard.gateway import certificates
-from assay.guard.gateway.asgi.types import Scope
+from assay.guard.gateway.asgi.types import Pair, Scope
 from assay.guard.gateway.headers import LENGTH, host_name, host_names, join, single
 from assay.guard.gateway.interface import Certificate, Context, Decision
 from assay.guard.gateway.refusing import LARGE_HEAD, LONG_LINE, OTHER_HOST, REPEATED
@@ -23,10 +26,21 @@ FRAMING = Decision(False, 400, "framing", "the request's length is said in two w
 PATHS = Decision(False, 400, "path", "the server's path and raw_path are not the same path")
 
 
+REMEMBERED = 2048
+"""Heads that are remembered, each of at most `SHORT` bytes; all are forgotten when there are more."""
+SHORT = 1024
+
+_BLANK = re.compile(rb"[ \t](?:\0|\Z)")
+"""What httptools leaves behind a value, in a text of all names and values."""
+
+Known: TypeAlias = tuple[str, bytes, dict[bytes, bytes], str, str]
+"""Method, target, headers, peer and version of a head in which nothing was wrong."""
+
+
 class Limits:
     """What of one configuration a head is held against."""
 
-    __slots__ = ("bytes", "count", "hosts", "line", "routes", "single", "sizes")
+    __slots__ = ("bytes", "count", "hosts", "known", "line", "routes", "single", "sizes")
 
     def __init__(self, settings: Settings) -> None:
         self.sizes = sizes = settings.sizes
@@ -37,38 +51,59 @@ class Limits:
         """Names of headers that may not be repeated."""
         self.routes: list[Sizes] = [route.sizes or settings.sizes for route in settings.routes]
         """By the route's index."""
+        self.known: dict[tuple[object, ...], Known] = {}
+        """By all that they were read from: callers send the same head again and again."""
 
 
 def context_of(scope: Scope, limits: Limits) -> tuple[Context, Decision | None]:
     """The request as the core reads it, and why it is refused before it is asked."""
-    given = scope["headers"]
-    headers = {name: value.strip() for name, value in given}  # httptools leaves what stands behind a value
+    client = scope.get("client")
+    peer: str = client[0] if client else "unix:"
+    given = tuple(scope["headers"])
+    read_from = (scope.get("raw_path"), scope["query_string"], scope.get("method"), scope["http_version"], peer, given)
     problem = None
-    if len(headers) != len(given):
+    try:
+        known = limits.known.get(read_from)
+    except TypeError:  # a server that gives lists, where tuples are usual
+        known = None
+    if known is None:
+        known, problem = _read(scope, peer, given, limits)
+        if problem is None and read_from[0] and sum(map(len, chain.from_iterable(given))) <= SHORT:
+            _remember(limits, read_from, known)
+    method, target, headers, peer, http = known
+    context = Context(method, target, headers, peer, time(), http)
+    if scope.get("scheme") in ("https", "wss"):
+        context.tls = True
+        context.certificate = _certificate(scope)
+    return context, problem
+
+
+def _remember(limits: Limits, read_from: tuple[object, ...], known: Known) -> None:
+    if len(limits.known) >= REMEMBERED:
+        limits.known.clear()
+    with suppress(TypeError):
+        limits.known[read_from] = known
+
+
+def _read(scope: Scope, peer: str, given: tuple[Pair, ...], limits: Limits) -> tuple[Known, Decision | None]:
+    headers = dict(given)
+    text = b"\0".join(chain.from_iterable(given))
+    problem = None
+    if len(headers) != len(given) or _BLANK.search(text):
         headers, problem = _joined(given, limits.single)
     target = scope.get("raw_path") or quote(scope["path"]).encode()
     if query := scope["query_string"]:
         target = b"%b?%b" % (target, query)
-    client = scope.get("client")
-    tls = scope.get("scheme") in ("https", "wss")
-    context = Context(
-        scope.get("method", "GET"),  # a WebSocket's handshake is always one
-        target,
-        headers,
-        client[0] if client else "unix:",
-        time(),
-        http="HTTP/" + scope["http_version"],
-        tls=tls,
-        certificate=_certificate(scope) if tls else None,
+    method = scope.get("method", "GET")  # a WebSocket's handshake is always one
+    return (method, target, headers, peer, "HTTP/" + scope["http_version"]), problem or _problem(
+        target, headers, len(given), len(text) - 2 * len(given) + 1, limits
     )
-    return context, problem or _problem(context, len(given), limits)
 
 
-def _problem(context: Context, count: int, limits: Limits) -> Decision | None:
-    headers = context.headers
-    if count > limits.count or len(b"".join(headers.values())) + len(b"".join(headers)) > limits.bytes:
+def _problem(target: bytes, headers: dict[bytes, bytes], count: int, size: int, limits: Limits) -> Decision | None:
+    if count > limits.count or size > limits.bytes:
         return LARGE_HEAD
-    if len(context.target) > limits.line:
+    if len(target) > limits.line:
         return LONG_LINE
     length = headers.get(b"content-length")
     if length is None:

@@ -10,5 +10,6 @@ Message: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[Message]]
 Send: TypeAlias = Callable[[Message], Awaitable[None]]
 App: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
-Pairs: TypeAlias = list[tuple[bytes, bytes]]
+Pair: TypeAlias = tuple[bytes, bytes]
+Pairs: TypeAlias = list[Pair]
 """Headers in their order, names in lower case."""

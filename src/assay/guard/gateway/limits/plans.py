@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from assay.guard.gateway.core import retry
-from assay.guard.gateway.interface import Context, Counters, Decision, Usage, Verb
+from assay.guard.gateway.interface import Caller, Context, Counters, Decision, Usage, Verb
 from assay.guard.gateway.limits.information import information
 from assay.guard.gateway.limits.periods import UNITS, end_of, period_of
 from assay.guard.gateway.settings.callers import Plan
@@ -105,8 +105,7 @@ class Plans:
         """Rate, then requests at the same time, then quotas of requests (none for health). Sets `Context.held`. Where
         the other machines are out of reach and ``gone: closed`` says so, nothing goes on.
         """
-        caller = context.caller
-        assert caller is not None
+        caller: Caller = context.caller  # type: ignore[assignment]  # whoever asks knows it
         plan = self._plans.get(caller.plan)
         if plan is None:
             return _UNKNOWN

@@ -48,6 +48,8 @@ class Ruleset:
         self._header = trusted.header if trusted else b""
         self._around = around
         self._peers: dict[str, str] = {}
+        self._judged: dict[str, tuple[Decision | None, tuple[str, ...], tuple[Compiled, ...]]] = {}
+        """By address: what the first rules decide, which only count, and all that match; until a file changes."""
         self._clients: dict[tuple[str, bytes], str | None] = {}
 
     def address(self, context: Context) -> Decision | None:
@@ -65,7 +67,35 @@ class Ruleset:
             if client is not None:
                 context.address = client
                 context.forwarded = True
-        return _ask(self._first, context)
+        judged = self._judged.get(context.address)
+        if judged is None:
+            judged = self._judge(context)
+        decision, counted, matching = judged
+        if matching:
+            context.counted = counted
+            for rule in matching:
+                rule.matches += 1
+        return decision
+
+    def _judge(self, context: Context) -> tuple[Decision | None, tuple[str, ...], tuple[Compiled, ...]]:
+        """Remembered in the dictionary that was there before the sets were asked: `refresh` makes another one after
+        they have changed.
+        """
+        known = self._judged
+        counted: list[str] = []
+        matching: list[Compiled] = []
+        decision = None
+        for rule in self._first:
+            if rule.test is None or rule.test(context):
+                matching.append(rule)
+                if rule.decision is not None:
+                    decision = rule.decision
+                    break
+                counted.append(rule.name)
+        if len(known) >= REMEMBERED:
+            known.clear()
+        judged = known[context.address] = decision, tuple(counted), tuple(matching)
+        return judged
 
     def _client(self, peer: str, value: bytes) -> str | None:
         if len(value) > _SHORT:
@@ -82,11 +112,25 @@ class Ruleset:
         """The first of the other rules that ends it. Those that only count, and match before, are in
         `Context.counted`.
         """
-        return _ask(self._rules, context)
+        for rule in self._rules:
+            test = rule.test
+            if test is None or test(context):
+                rule.matches += 1
+                if rule.decision is not None:
+                    return rule.decision
+                context.counted += (rule.name,)
+        return None
 
     def refresh(self) -> list[str]:
         """Read files that have changed; call it every few seconds from where it may block. Returns what is new."""
-        changed = [f"addresses.{name}" for name, one in self._around.sets.items() if one.refresh()]
+        changed: list[str] = []
+        try:
+            for name, one in self._around.sets.items():
+                if one.refresh():
+                    changed.append(f"addresses.{name}")
+        finally:  # a disk that fails at the next set does not keep what is known of this one
+            if changed:
+                self._judged = {}
         countries = self._around.countries
         if isinstance(countries, Database) and countries.refresh():
             changed.append("countries")
@@ -95,17 +139,6 @@ class Ruleset:
     def figures(self) -> Mapping[str, int]:
         """How often each rule has matched, by id."""
         return {rule.name: rule.matches for rule in (*self._first, *self._rules)}
-
-
-def _ask(rules: tuple[Compiled, ...], context: Context) -> Decision | None:
-    for rule in rules:
-        test = rule.test
-        if test is None or test(context):
-            rule.matches += 1
-            if rule.decision is not None:
-                return rule.decision
-            context.counted += (rule.name,)
-    return None
 
 
 def compile(settings: Settings, counters: Counters) -> Ruleset:

@@ -56,7 +56,7 @@ class Embedded:
             self._watcher.stop()
         if self._sync is not None:
             self._sync.stop()
-        self._made.log.close()
+        self._made.close()
         self._counters.close()
         os.close(self._held)
 
@@ -70,7 +70,7 @@ class Embedded:
             over = self._over.wait(TURN)
             now = time.time()
             try:
-                self.observation.take(self._made.observer.take())
+                self.observation.take(self._made.samples())
                 if not 0 <= now - last < 1.0 or over:
                     last = now
                     self._made.refresh()

@@ -49,7 +49,6 @@ class Remote:
         self._draw = draw
         self._record = record
         self._learning = settings.detect.mode != "off"
-        self._captured = [route.capture for route in settings.routes]
         self._waiting = Waiting()
 
     @property
@@ -64,8 +63,7 @@ class Remote:
 
     def draw(self, context: Context) -> int:
         """See `parts.Observer.draw`."""
-        route = context.route
-        if self._draw is not None and route is not None and self._captured[route.index] and self._draw(context):
+        if self._draw is not None and self._draw(context):
             context.drawn = True
             return _BOTH
         return _BOTH if self._learning else 0

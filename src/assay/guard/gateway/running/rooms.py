@@ -15,10 +15,11 @@ import msgspec
 from assay.errors import MissingExtraError
 from assay.files import read_file
 from assay.guard.gateway.core import Core, Gate, Parts, Proof
-from assay.guard.gateway.interface import Counters, Standing
+from assay.guard.gateway.interface import Counters, Sample, Standing
 from assay.guard.gateway.metrics.families import Family, families
 from assay.guard.gateway.metrics.registry import Registry
 from assay.guard.gateway.metrics.registry import Total as Total
+from assay.guard.gateway.remembering import MANY
 from assay.guard.gateway.running.observation import Change, Learning, Observation
 from assay.guard.gateway.running.remote import Remote
 from assay.guard.gateway.running.state import State
@@ -61,6 +62,16 @@ class Made:
     figures: Registry
     callers: Directory
     rules: Ruleset
+
+    def samples(self) -> list[Sample]:
+        """What has ended since the last time, for whoever learns; all of it is in the log's hands then."""
+        self.core.remembering.flush()
+        return self.observer.take()
+
+    def close(self) -> None:
+        """Nothing begins any more: everything is written."""
+        self.core.remembering.end()
+        self.log.close()
 
     def refresh(self) -> None:
         """Files that have changed; about once a second, where a disk may be waited for."""
@@ -125,7 +136,7 @@ def make(
     classes = {index: route.classes for index, route in enumerate(settings.routes) if route.classes is not None}
     plans = Plans(settings, counters, classes=classes)
     parts = Parts(serving, callers, rules, plans, log, observer, standings)
-    return Made(Core(settings, parts, proof), log, observer, figures, callers, rules)
+    return Made(Core(settings, parts, proof, together=MANY), log, observer, figures, callers, rules)
 
 
 def observation(

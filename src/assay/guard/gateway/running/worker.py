@@ -107,7 +107,7 @@ class Worker:
                         await self._writer.wait_closed()
             finally:
                 keeping.cancel()
-                self._made.log.close()
+                self._made.close()
 
     def _orphaned(self, life: int) -> None:
         asyncio.get_running_loop().remove_reader(life)
@@ -134,8 +134,9 @@ class Worker:
 
     def _send_samples(self) -> None:
         if self._writer is None:
-            return  # they wait, as long as there is room
-        samples = self._made.observer.take()
+            self._made.core.remembering.flush()
+            return  # samples wait, as long as there is room
+        samples = self._made.samples()
         if samples and not channel.send(self._writer, channel.encode(channel.Samples(samples))):
             self._dropped += len(samples)
 
@@ -199,6 +200,7 @@ class Worker:
         self._made, self._settings = made, settings
         self._know()
         self._gate.core = made.core
+        before.core.remembering.end()
         if made.log is not before.log:
             made.log.start()
             before.log.close()  # requests that are under way write to it still
