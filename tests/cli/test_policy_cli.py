@@ -109,6 +109,18 @@ def test_explain_and_doing_what_it_says(place: Path, capsys: pytest.CaptureFixtu
     assert code == 0 and {rest["without"] for rest in json.loads(out)["rests"]} == {"missing", "untrusted"}
 
 
+def test_explain_at_a_gate_that_no_rule_names(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "policy.yml").write_text(POLICY.replace("{id: good,", "{id: good, when: {gate: serve},"))
+    assert (place / "policy.yml").read_text() != POLICY
+    given = ["explain", "model", "-p", "policy.yml", "-d", "att", "--gate"]
+    code, out, err = run(capsys, *given, "serv")
+    assert (code, out) == (2, "") and "did you mean 'serve'?" in err
+    warning = "no rule of this policy is for the gate 'staging' (it names: serve)"
+    code, out, _ = run(capsys, *given, "staging")
+    assert code == 0 and f"warning: {warning}\n" in out
+    assert json.loads(run(capsys, *given, "staging", "--json")[1])["warnings"] == [warning]
+
+
 def test_explain_when_files_were_altered(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (place / "model" / "weights.bin").write_bytes(b"weightz")
     code, out, _ = run(capsys, "explain", "model", "-p", "policy.yml", "-d", "att")

@@ -311,6 +311,42 @@ def test_gates_kinds_and_labels(scene: Scene, run: Assay, more: list[str], code:
     assert run(*flags(scene, scene.policy(f"{RULE}\n{rule}"), *more))[0] == code
 
 
+AT_SERVE = f"{RULE}\n- {{id: watched, when: {{gate: serve}}, require: {{evidence: monitoring}}}}"
+
+
+@pytest.mark.parametrize(
+    ("rules", "gate", "hint"),
+    [
+        (AT_SERVE, "serv", "did you mean 'serve'?"),
+        (AT_SERVE, "Serve", "did you mean 'serve'?"),
+        (AT_SERVE.replace("serve", "sevre"), "serve", "did you mean 'sevre'?"),
+        (AT_SERVE, "", "leave it out"),
+    ],
+)
+@pytest.mark.parametrize("more", [[], ["--json"], ["-q"], ["-o", "sarif"]])
+def test_a_mistyped_gate_accepts_nothing(
+    scene: Scene, run: Assay, rules: str, gate: str, hint: str, more: list[str]
+) -> None:
+    """It would leave out every rule for the gate that was meant, and accept by the others."""
+    scene.attest("alice")
+    assert run(*flags(scene, scene.policy(AT_SERVE), "--gate", "serve"))[0] == 3
+    code, out, err = run(*flags(scene, scene.policy(rules), "--gate", gate, *more))
+    assert (code, out) == (2, "") and hint in err
+
+
+def test_a_gate_that_no_rule_names_is_told(scene: Scene, run: Assay) -> None:
+    scene.attest("alice")
+    given = flags(scene, scene.policy(AT_SERVE), "--gate", "staging")
+    warning = "no rule of this policy is for the gate 'staging' (it names: serve)"
+    code, out, _ = run(*given)
+    assert code == 0 and f"warning: {warning}\n" in out
+    code, out, _ = run(*given, "--json")
+    assert code == 0 and json.loads(out)["warnings"] == [warning]
+    code, _, err = run(*given, "--strict")
+    assert code == 1 and warning in err
+    assert run(*flags(scene, scene.policy(AT_SERVE), "--gate", "train", "--strict"))[0] == 0, "a gate that assay knows"
+
+
 # bundles that must be signed
 
 

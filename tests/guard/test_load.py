@@ -278,6 +278,8 @@ controls:
 - id: c
   rules:
   - {id: signed, require: {evidence: model-signature, signed-by: trusted}}
+  # Almost the gate 'load', at which nobody but assay asks: for 'assay policy check' to tell, no reason not to load.
+  - {id: scanned, when: {gate: upload}, require: {evidence: scan}}
 """
     )
     folder = place.root / "model"

@@ -18,6 +18,7 @@ from assay.api.cases import Member
 from assay.api.deciding import Deciding
 from assay.config import Config, load
 from assay.errors import UsageError
+from assay.policy import gates
 from assay.policy.authoring.places import Place, places
 from assay.policy.case import Case
 from assay.policy.model import Policy
@@ -114,6 +115,7 @@ def explain(
 
     how, config, now = how or Deciding(), config if config is not None else load(None), now or datetime.now(UTC)
     rules = read_policy(policy, config, how.inputs, keys=how.policy_keys, directory=how.directory, now=now)
+    gates.refuse_slip(rules, how.gate)
     with deciding.opened(target, how, config, now) as place:
         case = place.case(rules, deciding.expected(rules, how.trust, config, place.thing))
         return explaining.explain(rules, case, place.engine_for)

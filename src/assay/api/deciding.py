@@ -16,7 +16,7 @@ from assay.errors import UndecidedError, UsageError
 from assay.evidence.trust.interface import Anchor
 from assay.evidence.trust.key import KeyAnchor
 from assay.evidence.verification import OpenTarget, Reader
-from assay.policy import evaluation
+from assay.policy import evaluation, gates
 from assay.policy.case import Case
 from assay.policy.evaluation.evaluate import EngineFor
 from assay.policy.model import TRUSTED, CertificateSigner, IdentitySigner, KeySigner, Policy, Signer
@@ -61,8 +61,9 @@ def decide(
 ) -> Decision:
     """Hold ``target`` against ``policy`` (what `-p` takes, or one that was read; else the one that `assay.yaml` names).
 
-    The answer is a `Decision` whatever the evidence says. Raises `AssayError`: a policy or target that cannot be read
-    (exit code 2), nobody to trust where a rule needs somebody, or a bundle that is not signed as demanded (3).
+    The answer is a `Decision` whatever the evidence says. Raises `AssayError`: a policy or target that cannot be read,
+    or a gate that is almost one of the policy's (exit code 2), nobody to trust where a rule needs somebody, or a bundle
+    that is not signed as demanded (3).
     """
     how = how or Deciding()
     config = config if config is not None else load(config_path)
@@ -74,6 +75,7 @@ def decide(
         from assay.api.policies import read_policy
 
         rules = read_policy(policy, config, how.inputs, keys=how.policy_keys, directory=how.directory, now=now)
+    gates.refuse_slip(rules, how.gate)
     with opened(target, how, config, now) as place:
         case = place.case(rules, expected(rules, how.trust, config, place.thing))
         return evaluation.evaluate(rules, case, place.engine_for)

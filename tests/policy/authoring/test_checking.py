@@ -111,6 +111,30 @@ def test_a_good_policy_has_no_problem() -> None:
             False,
         ),
         (
+            HEAD + "controls:\n- id: c\n  when: {gate: deplooy}\n  rules:\n" + SIGNED,
+            5,
+            "the gate 'deplooy' is almost 'deploy'",
+            "'deploy'",
+            False,
+        ),
+        (
+            HEAD + RULES + SIGNED + "  - {id: a, when: {gate: [deploy, Serve]}, require: {evidence: scan}}\n",
+            7,
+            "the gate 'Serve' is almost 'serve', in the rule 'a'",
+            "'serve'",
+            False,
+        ),
+        (
+            HEAD + RULES + "  - {id: a, when: {gate: release}, require: {evidence: scan}}\n"
+            "  - {id: b, when: {gate: relaese}, require: {evidence: scan}}\n"
+            "  - {id: c, when: {gate: relaese}, require: {evidence: scan}}\n",
+            7,
+            "the gate 'relaese' is almost 'release'",
+            "'release'",
+            False,
+        ),
+        (HEAD + RULES + "  - {id: a, when: {gate: ''}, require: {evidence: scan}}\n", 6, "no name", "leave", True),
+        (
             HEAD + RULES + '  - {id: a, require: {evidence: slsaprovenance, builder: "*"}}\n',
             6,
             "accepts any builder",

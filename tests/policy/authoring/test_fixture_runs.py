@@ -190,6 +190,7 @@ def test_bad_files_of_tests(text: str, line: int, message: str) -> None:
         ("type: scan, signed-by: ci", "type: scan, signed-by: ci, inputs: [x]", "no place for these inputs"),
         ("gate: deploy", "now: yesterday", "'yesterday' is not a time"),
         ("gate: deploy", "inputs: {most: 1}", "no input 'most'"),
+        ("  gate: deploy", "  gate: depoly", "(did you mean 'deploy'?)"),
     ],
 )
 def test_a_case_that_cannot_be_run_has_failed_and_says_why(old: str, new: str, message: str) -> None:

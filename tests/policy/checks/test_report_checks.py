@@ -303,6 +303,8 @@ def test_monitoring() -> None:
     assert ask("monitoring", {"kind": "bias"}, REPORT) == ["it monitors 'drift', not bias"]
     assert ask("monitoring", {"kind": "drift", "samples": 1001}, REPORT) == ["1000 samples were seen, needs 1001"]
     assert ask("monitoring", {"kind": "drift", "checks": ["accuracy"]}, REPORT) == ["'accuracy' was not checked"]
+    undecided = REPORT | {"undecided": REPORT["constraints"]}
+    assert ask("monitoring", {"kind": "drift", "checks": ["drift:*"]}, undecided) == ["'drift:*' was not checked"]
 
 
 @pytest.mark.parametrize(

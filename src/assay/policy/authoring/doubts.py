@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from assay.policy import gates
 from assay.policy.model import FRAMEWORKS, TRUSTED, Control, Policy, Selector
 from assay.policy.reading.problems import Problem
 from assay.policy.reading.signers import INLINE
@@ -17,6 +18,9 @@ from assay.policy.verdict import Level
 from assay.strict_yaml import Lines
 
 _GLOB = re.compile(r"[*?\[]")
+
+MAX_GATES = 200
+"""Gates of one policy that are compared with each other."""
 
 
 def about(policy: Policy, document: Mapping[str, Any], text: str, lines: Lines, file: str) -> Iterator[Problem]:
@@ -27,6 +31,7 @@ def about(policy: Policy, document: Mapping[str, Any], text: str, lines: Lines, 
 
     yield from _unused(policy, document, text, warn)
     yield from _unreached(policy, document, warn)
+    yield from _gates(policy, document, warn)
     yield from _weightless(policy, warn)
     yield from _nobody(document, warn)
     yield from _frameworks(policy, document, lines, file)
@@ -61,6 +66,25 @@ def _unreached(policy: Policy, document: Mapping[str, Any], warn: Any) -> Iterat
                 if outer is not None and outer != wanted and not _GLOB.search(outer + wanted):
                     said = f"the rule {rule.id!r} can never be reached: it wants the label {name}={wanted}, its "
                     yield Problem(rule.file, rule.line, f"{said}control {name}={outer}", "make them agree")
+
+
+def _gates(policy: Policy, document: Mapping[str, Any], warn: Any) -> Iterator[Problem]:
+    """Gates that are almost another one of the policy's, or of those at which assay itself asks."""
+    seen = list(gates.KNOWN)
+    places = ((control, rule) for control in policy.controls for rule in (None, *control.rules))
+    for control, rule in places:
+        for gate in (rule or control).when.gates:
+            if gate in seen or len(seen) > MAX_GATES:
+                continue
+            meant = gates.near(gate, seen)
+            seen.append(gate)
+            if meant is None:
+                continue
+            said, suggestion = f"the gate {gate!r} is almost {meant!r}", f"did you mean {meant!r}?"
+            if rule is None:
+                yield warn((*_control_path(document, control), "when", "gate"), said, suggestion)
+            else:
+                yield Problem(rule.file, rule.line, f"{said}, in the rule {rule.id!r}", suggestion, fatal=False)
 
 
 def _weightless(policy: Policy, warn: Any) -> Iterator[Problem]:

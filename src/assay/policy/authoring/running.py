@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from assay.errors import AssayError, DocumentError
-from assay.policy import durations, evaluation
+from assay.policy import durations, evaluation, gates
 from assay.policy.authoring import fixtures, supposed
 from assay.policy.case import Case, Item
 from assay.policy.evaluation.evaluate import EngineFor
@@ -59,6 +59,7 @@ def run(
     for case, line in zip(tests.cases, tests.lines, strict=True):
         try:
             policy = load(tests.policy, case.inputs)
+            gates.refuse_slip(policy, case.gate)
             decision = evaluation.evaluate(policy, case_of(case, policy, beside, verify, now), engine_for)
             results.append(Result(name, line, case.name, tuple(differences(case.expect, decision)), None, decision))
         except AssayError as error:

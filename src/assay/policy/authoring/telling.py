@@ -16,6 +16,7 @@ def as_text(found: Explanation, target: str, flags: str = "") -> Iterator[str]:
     """Lines for a terminal. ``flags`` are put into every command (`` -d DIR``)."""
     decision = found.decision
     yield f"{decision.verdict} {decision.target} by {decision.policy.name}"
+    yield from (f"warning: {text}" for text in decision.warnings)
     if decision.accepted:
         yield from _passing(found)
         return
@@ -84,6 +85,7 @@ def as_document(found: Explanation) -> dict[str, Any]:
         "verdict": found.decision.verdict.value,
         "target": found.decision.target,
         "policy": found.decision.policy.id,
+        "warnings": list(found.decision.warnings),
         "changes": [
             {
                 "kind": change.need.kind.value,

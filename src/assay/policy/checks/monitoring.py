@@ -30,7 +30,9 @@ class Monitoring(Arguments, frozen=True):
         tuple[Literal["error", "warning", "note"], ...], Meta(description="Severities of violations that do not count.")
     ] = ()
     samples: Annotated[Count, Meta(description="How many rows, predictions or requests must have been seen.")] = 1
-    checks: Annotated[Words, Meta(description="What must have been checked (globs): accuracy, drift:*.")] = ()
+    checks: Annotated[
+        Words, Meta(description="What must have been checked, and decided (globs): accuracy, drift:*.")
+    ] = ()
     found: Annotated[
         Literal["good", "anything"],
         Meta(description="good: no alarm and no violation. anything: that somebody looks is enough."),
@@ -73,7 +75,9 @@ def _wrong(document: Document, wanted: Monitoring, age: timedelta | None) -> Ite
     constraints = report.get("constraints")
     if odd(constraints) or not listed(constraints):
         yield Violation("nothing is listed that was checked", "constraints")
-    names = {name for item in listed(constraints) if (name := string(dig(item, "check"))) is not None}
+    undecided = {_about(item) for item in listed(report.get("undecided"))}
+    decided = [item for item in listed(constraints) if _about(item) not in undecided]
+    names = {name for item in decided if (name := string(dig(item, "check"))) is not None}
     for pattern in wanted.checks:
         if not any(first((pattern,), name) for name in names):
             yield Violation(f"{show(pattern)} was not checked", "constraints", {"check": pattern})
@@ -84,6 +88,11 @@ def _wrong(document: Document, wanted: Monitoring, age: timedelta | None) -> Ite
     for i, item in enumerate(listed(report.get("violations"))):
         if isinstance(item, Mapping) and item.get("severity") not in wanted.tolerate:
             yield _violation(item, f"violations[{i}]")
+
+
+def _about(item: object) -> tuple[str | None, str | None]:
+    """What was checked of what."""
+    return string(dig(item, "check")), string(dig(item, "feature"))
 
 
 def _period(document: Document, age: timedelta | None) -> Iterator[Violation]:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 
 from assay.errors import AssayError
+from assay.policy import gates
 from assay.policy.case import Case
 from assay.policy.evaluation import words
 from assay.policy.evaluation.choose import Chosen, Evidence
@@ -42,7 +43,7 @@ def evaluate(policy: Policy, case: Case, engine_for: EngineFor) -> Decision:
         case.labels,
         case.kind,
         case.evidence,
-        (*case.warnings, *policy.notes),
+        (*case.warnings, *policy.notes, *filter(None, [gates.doubt(policy, case.gate)])),
     )
 
 
@@ -173,9 +174,9 @@ def _contradictions(fitting: Mapping[str, Standing], found: Mapping[str, Chosen]
 
 
 def _not_for(control: When, rule: When, case: Case) -> str:
-    gates = [*control.gates, *rule.gates]
-    if gates and case.gate is not None and case.gate not in gates:
-        return f"for the gate {' or '.join(gates)}, not {case.gate}"
+    named = [*control.gates, *rule.gates]
+    if named and case.gate is not None and case.gate not in named:
+        return f"for the gate {' or '.join(named)}, not {case.gate}"
     return "not for this kind of target"
 
 

@@ -311,6 +311,8 @@ class NativeReader:
             reading.wrong((*path, "labels"), "labels is not a mapping of names to values")
             labels = {}
         gates = reading.texts(found.get("gate"), (*path, "gate"), "gate")
+        if not all(name.strip() for name in gates):
+            reading.wrong((*path, "gate"), "a gate has no name", "leave gate out where every gate is meant")
         return When(gates, targets, {name: str(item) for name, item in labels.items()})
 
     def _level(self, value: Any, path: Path, reading: Reading) -> Level:
