@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
-ON_BOTH = ("test_flow", "test_connections")
+ON_BOTH = ("test_flow", "test_connections", "test_hostile", "test_entrance")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

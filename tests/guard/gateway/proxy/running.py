@@ -240,6 +240,13 @@ async def proxy(
         model.close()
 
 
+async def until(true: Callable[[], object]) -> None:
+    """Wait until it is."""
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
 def body_of(answer: bytes) -> bytes:
     return answer.partition(b"\r\n\r\n")[2]
 

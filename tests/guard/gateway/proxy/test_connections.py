@@ -340,9 +340,9 @@ def test_a_tunnel_does_not_outlive_its_callers_certificate(ended: bool) -> None:
         async with proxy(Upstream(script=script), route={"websocket": True}) as place:
             reader, writer = await place.connect()
             async with asyncio.timeout(10):
-                while not place.server._clients:
+                while not place.server.entrance.clients:
                     await asyncio.sleep(0.01)
-                (client,) = place.server._clients
+                (client,) = place.server.entrance.clients
                 ends = time.time() + (0.3 if ended else 3000)
                 client.certificate = Certificate("CN=alice", (), "0" * 64, ends)
                 writer.write(HELLO)

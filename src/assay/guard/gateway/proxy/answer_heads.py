@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from assay.guard.gateway.headers import HOP
 from assay.guard.gateway.headers import LENGTH as NUMBER
 from assay.guard.gateway.proxy.heads import (
     CHUNKED,
@@ -11,7 +12,6 @@ from assay.guard.gateway.proxy.heads import (
     CONNECTION,
     DROPPED,
     HEADS,
-    HOP,
     LENGTH,
     LONE,
     LONGEST_HEAD,
@@ -21,12 +21,17 @@ from assay.guard.gateway.proxy.heads import (
     HeadReader,
     Line,
     remember,
+    tokens,
     without,
 )
 from assay.guard.gateway.proxy.refusals import malformed
 from assay.guard.gateway.refusing import REPEATED, STATUS, Refused
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9]{2})(?: [\t\x20-\x7e\x80-\xff]*)?")
+_OURS = HOP | {b"x-request-id", b"alt-svc"}
+"""What only we say to a caller."""
+_STEERING = re.compile(rb"x-accel-(?!buffering$).*|x-sendfile|x-lighttpd-send-(?:temp)?file|x-reproxy-url")
+"""With these a server in front of us would answer with files or places of its own that the model server names."""
 
 
 class Answer:
@@ -81,7 +86,9 @@ class AnswerReader(HeadReader[Answer]):
         headers, kept, more = self._collect(lines)
         bits |= more
         if bits & CONNECTION:
-            bits |= _answer_connection(headers[b"connection"].lower(), kept)
+            named = tokens(headers[b"connection"].lower())
+            kept = without(kept, named)
+            bits |= CLOSE if b"close" in named else 0
         if bits & CHUNKED:
             if bits & LENGTH or data.startswith(b"HTTP/1.0"):
                 raise malformed("the answer is framed in two ways", 502, "upstream")
@@ -124,17 +131,6 @@ class AnswerReader(HeadReader[Answer]):
             meaning = CONNECTION
         elif low == b"upgrade":
             meaning = UPGRADE
-        elif low in HOP or low in (b"x-request-id", b"alt-svc") or (low == b"server" and not self._server):
+        elif low in _OURS or _STEERING.fullmatch(low) or (low == b"server" and not self._server):
             meaning = DROPPED
         return low, value, name + b": " + value, meaning
-
-
-def _answer_connection(value: bytes, kept: list[bytes]) -> int:
-    bits = 0
-    for part in value.split(b","):
-        token = part.strip(b" \t")
-        if token == b"close":
-            bits |= CLOSE
-        elif token not in (b"", b"keep-alive", b"upgrade"):
-            kept[:] = without(kept, token)
-    return bits

@@ -34,21 +34,6 @@ LONE = re.compile(rb"(?<!\r)\n|\r(?!\n|\Z)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 """RFC 9110, 5.6.2."""
 
-HOP = frozenset(
-    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade proxy-authorization "
-    b"proxy-authenticate http2-settings".split()
-)
-"""Headers of one connection (RFC 9110, 7.6.1)."""
-
-OURS = frozenset(
-    b"forwarded x-forwarded x-forwarded-for x-forwarded-proto x-forwarded-host x-forwarded-port x-forwarded-server "
-    b"x-forwarded-ssl x-forwarded-prefix x-forwarded-scheme x-real-ip x-client-ip x-cluster-client-ip true-client-ip "
-    b"cf-connecting-ip fastly-client-ip x-original-url x-rewrite-url x-original-host x-host x-http-method-override "
-    b"x-method-override x-http-method x-request-id traceparent front-end-https x-original-forwarded-for "
-    b"x-envoy-external-address x-original-method x-original-uri".split()
-)
-"""What only we say to the model server, or what would make it read another request than the one that was judged."""
-
 Line: TypeAlias = "tuple[bytes, bytes, bytes, int]"
 """A header: name in lower case, value, the line to pass on, meaning."""
 _T = TypeVar("_T")
@@ -104,6 +89,13 @@ def remember(memory: dict[bytes, _T], key: bytes, found: _T, most: int = REMEMBE
     memory[key] = found
 
 
-def without(kept: list[bytes], name: bytes) -> list[bytes]:
-    """The lines of other headers."""
-    return [line for line in kept if line.partition(b":")[0].lower() != name]
+def tokens(value: bytes) -> set[bytes]:
+    """The parts of a list such as ``Connection`` has (RFC 9110, 5.6.1), each once."""
+    found = {part.strip(b" \t") for part in value.split(b",")}
+    found.discard(b"")
+    return found
+
+
+def without(kept: list[bytes], names: set[bytes]) -> list[bytes]:
+    """The lines of other headers. Looked through once, however many names a stranger lists."""
+    return [line for line in kept if line.partition(b":")[0].lower() not in names]

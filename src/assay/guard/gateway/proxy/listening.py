@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import socket
@@ -13,6 +14,11 @@ from assay.errors import UsageError
 BACKLOG = 1024
 PATH = 107
 """Bytes that a unix socket's path may have (unix(7), without its last zero)."""
+_HINTS = {
+    errno.EADDRINUSE: "another program has that port: end it, or choose another one (--listen, listen)",
+    errno.EADDRNOTAVAIL: "it is no address of this machine: 127.0.0.1 is for this machine alone, 0.0.0.0 for everybody",
+    errno.EACCES: "ports below 1024 are for root, or for whom CAP_NET_BIND_SERVICE was given",
+}
 _PLACE = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]*)):([0-9]{1,5})")
 
 
@@ -55,7 +61,7 @@ def listen(text: str, reuse_port: bool = False) -> socket.socket:
     except OSError as error:
         if listener is not None:
             listener.close()
-        raise UsageError(f"cannot listen on {text}: {error.strerror}") from None
+        raise UsageError(f"cannot listen on {text}: {error.strerror}", hint=_HINTS.get(error.errno or 0)) from None
     return listener
 
 

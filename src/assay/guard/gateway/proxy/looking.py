@@ -1,10 +1,12 @@
 """A request whose bytes somebody looks into: read whole, decoded, kept, metered, hardened. Most requests have none.
 
 What has to be looked into and cannot be is refused; what is only kept for later is passed on whatever becomes of that.
+All that is held of all requests has one bound.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 
 from assay.guard.gateway.coding import Decoder, decoded, plain
@@ -12,10 +14,11 @@ from assay.guard.gateway.core import Core
 from assay.guard.gateway.interface import ANSWER, BODY, KEEP_ANSWER, KEEP_BODY, METER, Context
 from assay.guard.gateway.parts import Meter, Unhardened
 from assay.guard.gateway.proxy.answer_heads import Answer
-from assay.guard.gateway.proxy.refusals import LARGE_ANSWER
+from assay.guard.gateway.proxy.refusals import FULL, LARGE_ANSWER
 from assay.guard.gateway.proxy.terms import Place
 from assay.guard.gateway.refusing import UNHARDENED, Refused
 
+_log = logging.getLogger(__name__)
 _READABLE = re.compile(rb"(?:(?:x-gzip|gzip|deflate|identity)(?: ?; ?q=[0-9.]{1,5})?(?:, ?|$))*", re.IGNORECASE)
 """What a caller may accept while somebody reads the answer later."""
 
@@ -29,6 +32,7 @@ class Looking:
         "_coding",
         "_context",
         "_decoder",
+        "_held",
         "_kept",
         "_meter",
         "_place",
@@ -53,6 +57,8 @@ class Looking:
         self._decoder = Decoder(coding or b"", place.decoded) if self.whole and self.coded else None
         self._body: list[bytes] | None = [] if self.whole or needs & KEEP_BODY else None
         self._kept = 0
+        self._held = 0
+        """Our part of `Held.now`."""
         self._answer: list[bytes] | None = None
         self._coding: bytes | None = None
         self._meter: Meter | None = None
@@ -69,7 +75,12 @@ class Looking:
             if self._kept > self._place.kept:
                 self._body = None
                 return
-        self._body.append(piece)
+        if self._fits(piece):
+            self._body.append(piece)
+        elif self.whole:
+            raise Refused(FULL)
+        else:
+            self._body = None
 
     def body(self) -> bytes:
         """The whole body as those who look into it see it. Raises `Refused` where it is damaged."""
@@ -113,7 +124,8 @@ class Looking:
         """A piece of an answer that is not held: what of it goes to the caller."""
         if self._answer is not None:
             self._kept += len(piece)
-            if self._kept > (self._place.buffered if self._settled else self._place.kept):
+            most = self._place.buffered if self._settled else self._place.kept
+            if self._kept > most or not self._fits(piece):
                 self._answer = None
             else:
                 self._answer.append(piece)
@@ -126,6 +138,8 @@ class Looking:
         if self._kept > self._place.buffered:
             self._answer = None
             raise Refused(LARGE_ANSWER)
+        if not self._fits(piece):
+            raise Refused(FULL)
         self._answer.append(piece)
 
     def harden(self, core: Core) -> bytes:
@@ -144,14 +158,25 @@ class Looking:
     def end(self, complete: bool) -> tuple[bytes | None, bytes | None]:
         """Request and answer for `Core.finish`, decoded; ``complete``: the answer came to its end."""
         context = self._context
+        self._place.held.now -= self._held
         if self._meter is not None:
-            self._meter.close(context)
+            try:
+                self._meter.close(context)
+            except Exception:  # the request ends all the same, and what it has reserved is given back
+                _log.exception("a stream could not be settled")
         request = response = None
         if context.needs & KEEP_BODY and self._body is not None:
             request = self._plain(self._body, None if self.whole else context.headers.get(b"content-encoding"))
         if complete and self._answer is not None:
             response = self._plain(self._answer, self._coding)
         return request, response
+
+    def _fits(self, piece: bytes) -> bool:
+        """Whether one more piece can be held, with all that others hold."""
+        held = self._place.held
+        self._held += len(piece)
+        held.now += len(piece)
+        return held.now <= held.most
 
     def _plain(self, pieces: list[bytes], coding: bytes | None) -> bytes | None:
         try:

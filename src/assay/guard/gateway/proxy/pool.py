@@ -6,20 +6,18 @@ Idle ones are closed before a server would, so that a request is not sent into a
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING
 
 from assay.guard.gateway.proxy.answer_heads import AnswerReader
-from assay.guard.gateway.proxy.upstream import Upstream
+from assay.guard.gateway.proxy.upstream import Asker, Upstream
 from assay.guard.gateway.settings.addresses import Address
-
-if TYPE_CHECKING:
-    from assay.guard.gateway.proxy.answering import Answering
-    from assay.guard.gateway.proxy.client import Client
 
 KEPT = 4.0
 """Seconds that a connection waits unused; model servers close theirs after five and more."""
+
+_log = logging.getLogger(__name__)
 
 
 class Pool:
@@ -49,7 +47,7 @@ class Pool:
         self._idle: list[Upstream] = []
         self._all: set[Upstream] = set()
         self._opening: set[asyncio.Task[None]] = set()
-        self._waiting: deque[Client] = deque()
+        self._waiting: deque[Asker] = deque()
         self._closed = False
         self._loop = asyncio.get_running_loop()
 
@@ -70,15 +68,15 @@ class Pool:
                 return found
         return None
 
-    def wait(self, client: Client) -> bool:
-        """Call `Client.on_connection` or `Client.on_unreachable` later; False: too many wait already."""
+    def wait(self, client: Asker) -> bool:
+        """Call `Asker.on_connection` or `Asker.on_unreachable` later; False: too many wait already."""
         if len(self._waiting) >= self.pending + self.most - len(self._all):
             return False
         self._waiting.append(client)
         self._open()
         return True
 
-    def leave(self, client: Answering) -> None:
+    def leave(self, client: object) -> None:
         """The client waits no longer."""
         self._waiting = deque(one for one in self._waiting if one is not client)
 
@@ -142,7 +140,9 @@ class Pool:
                     _, upstream = await self._loop.create_connection(
                         self._make, place.host, place.port, ssl=self._context, server_hostname=host
                     )
-        except (OSError, TimeoutError, ssl.SSLError, ssl.CertificateError) as error:
+        except Exception as error:  # whoever waits is told, whatever it was: it would be tried again at once, for ever
+            if not isinstance(error, OSError):
+                _log.error("there is no way to the model server: %s", error)
             self._unreachable(isinstance(error, TimeoutError))
             return
         if upstream.transport.is_closing():  # it ended before we were told of it
@@ -158,4 +158,4 @@ class Pool:
             self._waiting.popleft().on_unreachable(late)
 
     def _make(self) -> Upstream:
-        return Upstream(self, self.reader)
+        return Upstream(self.reader, self.release, self.lost)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
+from assay.guard.gateway.headers import HOP, OURS, SINGLE
 from assay.guard.gateway.headers import LENGTH as NUMBER
-from assay.guard.gateway.headers import SINGLE
 from assay.guard.gateway.proxy.heads import (
     CHUNKED,
     CLOSE,
@@ -13,17 +13,16 @@ from assay.guard.gateway.proxy.heads import (
     DROPPED,
     EXPECT,
     HEADS,
-    HOP,
     LENGTH,
     LONE,
     LONGEST_HEAD,
     LONGEST_REMEMBERED,
-    OURS,
     TOKEN,
     UPGRADE,
     HeadReader,
     Line,
     remember,
+    tokens,
     without,
 )
 from assay.guard.gateway.proxy.refusals import malformed
@@ -31,7 +30,7 @@ from assay.guard.gateway.refusing import LARGE_HEAD, LONG_LINE, REPEATED, Refuse
 
 _REQUEST_LINE = re.compile(rb"([A-Z][A-Z-]{0,31}) (/[\x21-\x7e]*) HTTP/1\.([01])")
 _LINE = re.compile(
-    rb"([A-Za-z0-9][A-Za-z0-9-]*):[ \t]*"
+    rb"([A-Za-z0-9][A-Za-z0-9-]*):[ \t]*+"  # possessive: blanks that are tried as two runs are tried in square time
     rb"((?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)[ \t]*"
 )
 _HOST = re.compile(rb"(?:[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
@@ -69,11 +68,20 @@ class Request:
 class RequestReader(HeadReader[Request]):
     """Reads requests of one configuration."""
 
-    def __init__(self, *, line: int, size: int, count: int, secrets: frozenset[bytes], keep_secrets: bool) -> None:
+    def __init__(
+        self,
+        *,
+        line: int,
+        size: int,
+        count: int,
+        secrets: frozenset[bytes],
+        keep_secrets: bool,
+        alone: frozenset[bytes] = SINGLE,
+    ) -> None:
         """``secrets`` are the names of headers with callers' credentials, which the model server gets only with
-        ``keep_secrets``. Sizes are in bytes.
+        ``keep_secrets``; ``alone`` those of headers that may come once. Sizes are in bytes.
         """
-        super().__init__(SINGLE | secrets)
+        super().__init__(alone | secrets)
         self._longest = line
         self._largest = line + size + 4
         self._size = size
@@ -200,13 +208,11 @@ class RequestReader(HeadReader[Request]):
 
     def _connection(self, value: bytes, kept: list[bytes]) -> int:
         """Take away what ``Connection`` names."""
-        bits = 0
-        for part in value.split(b","):
-            token = part.strip(b" \t")
-            if token == b"close":
-                bits |= CLOSE
-            elif token and token not in (b"keep-alive", b"upgrade", b"te"):
-                if not TOKEN.fullmatch(token) or token in self._untouchable or token.startswith(b"x-assay-"):
-                    raise malformed("Connection names a header that it must not")
-                kept[:] = without(kept, token)
-        return bits
+        named = tokens(value)
+        gone = named - {b"close", b"keep-alive", b"upgrade", b"te"}
+        for token in gone:
+            if not TOKEN.fullmatch(token) or token in self._untouchable or token.startswith(b"x-assay-"):
+                raise malformed("Connection names a header that it must not")
+        if gone:
+            kept[:] = without(kept, gone)
+        return CLOSE if b"close" in named else 0

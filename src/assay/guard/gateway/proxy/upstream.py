@@ -6,25 +6,67 @@ It passes nothing on that it has not understood; it never decides anything and n
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
-from typing import TYPE_CHECKING, cast
+from collections.abc import Callable
+from typing import Protocol, cast
 
-from assay.guard.gateway.proxy.answer_heads import AnswerReader
+from assay.guard.gateway.proxy.answer_heads import Answer, AnswerReader
 from assay.guard.gateway.proxy.chunks import Chunks
 from assay.guard.gateway.proxy.heads import CLOSE
 from assay.guard.gateway.refusing import Refused
-
-if TYPE_CHECKING:
-    from assay.guard.gateway.proxy.client import Client
-    from assay.guard.gateway.proxy.pool import Pool
 
 IDLE, HEAD, FIXED, CHUNKED, UNTIL_CLOSE, TUNNEL = range(6)
 INTERIM = 8
 """Most answers with 1xx before the one that counts; they are dropped."""
 
 _BODYLESS = frozenset({204, 304})
-_log = logging.getLogger(__name__)
+
+
+class Asker(Protocol):
+    """Who asks for connections, and is told of what comes through them."""
+
+    bodyless: bool
+    """Whether the answer has no body whatever its head says."""
+    write_paused: bool
+    """Whether it takes nothing more at the moment."""
+    upstream: Upstream | None
+    """Its connection, which it loses as soon as the answer is complete."""
+
+    def on_connection(self, upstream: Upstream) -> None:
+        """There is a connection for whoever waited for one."""
+
+    def on_unreachable(self, late: bool) -> None:
+        """There is none to be had; ``late``: not in time."""
+
+    def on_answer(self, answer: Answer, piece: bytes, ended: bool) -> None:
+        """The head of the answer and what came with it; ``ended``: that is all."""
+
+    def on_piece(self, piece: bytes, ended: bool) -> None:
+        """More of the answer."""
+
+    def on_stale(self, unread: bool) -> None:
+        """A connection that had been used before ended without an answer; ``unread``: nobody has read the request."""
+
+    def on_broken(self, error: str) -> None:
+        """The answer will not come, or not to its end."""
+
+    def on_switch(self, answer: Answer, data: bytes) -> None:
+        """The model server agrees to a tunnel."""
+
+    def on_tunnel(self, data: bytes) -> None:
+        """Bytes through the tunnel."""
+
+    def on_tunnel_end(self) -> None:
+        """The model server has closed the tunnel."""
+
+    def hold(self) -> None:
+        """The model server takes nothing more at the moment."""
+
+    def unhold(self) -> None:
+        """It does again."""
+
+    def broken(self) -> None:
+        """What it was told of has made it raise."""
 
 
 class Upstream(asyncio.Protocol):
@@ -35,8 +77,9 @@ class Upstream(asyncio.Protocol):
         "_chunks",
         "_interim",
         "_left",
-        "_pool",
+        "_lost",
         "_reader",
+        "_release",
         "_state",
         "client",
         "reused",
@@ -49,15 +92,19 @@ class Upstream(asyncio.Protocol):
 
     transport: asyncio.Transport
 
-    def __init__(self, pool: Pool, reader: AnswerReader) -> None:
-        self._pool = pool
+    def __init__(
+        self, reader: AnswerReader, release: Callable[[Upstream], None], lost: Callable[[Upstream], None]
+    ) -> None:
+        """``release`` takes it back when an answer is complete, ``lost`` is told of its end."""
         self._reader = reader
+        self._release = release
+        self._lost = lost
         self._state = IDLE
         self._left = 0
         self._chunks: Chunks | None = None
         self._buffer = b""
         self._interim = 0
-        self.client: Client | None = None
+        self.client: Asker | None = None
         self.reused = False
         """Whether it has answered a request before."""
         self.sending = False
@@ -72,7 +119,7 @@ class Upstream(asyncio.Protocol):
         """Called by the loop."""
         self.transport = cast(asyncio.Transport, transport)
 
-    def ask(self, client: Client, more: bool) -> None:
+    def ask(self, client: Asker, more: bool) -> None:
         """A request is sent; ``more``: its body is not complete."""
         self.client = client
         self.sending = more
@@ -119,16 +166,16 @@ class Upstream(asyncio.Protocol):
         except Refused:
             self._fail(client, "upstream-malformed")
         except Exception:
-            _log.exception("an answer could not be passed on")
-            self._fail(client, "internal")
+            self._let_go(client)
+            client.broken()
 
-    def _head(self, client: Client, data: bytes) -> None:
+    def _head(self, client: Asker, data: bytes) -> None:
         since = 0
         if self._buffer:
             since = len(self._buffer)
             data, self._buffer = self._buffer + data, b""
         while True:
-            end = data.find(b"\r\n\r\n", max(0, since - 3))
+            end = data.find(b"\r\n\r\n", since - 3 if since > 3 else 0)
             if end < 0:
                 if data:
                     self._reader.partial(data, since)
@@ -175,7 +222,7 @@ class Upstream(asyncio.Protocol):
             self._state = UNTIL_CLOSE
             client.on_answer(answer, data[position:], False)
 
-    def _done(self, client: Client, clean: bool) -> None:
+    def _done(self, client: Asker, clean: bool) -> None:
         """The answer is complete. What follows it without being asked for makes the connection worthless."""
         self.client = client.upstream = None
         self._state = IDLE
@@ -184,15 +231,20 @@ class Upstream(asyncio.Protocol):
             self.reused = True
             if client.write_paused:
                 self.transport.resume_reading()  # or its end would not be noticed
-            self._pool.release(self)
+            self._release(self)
         else:
             self.transport.abort()
 
-    def _fail(self, client: Client, error: str) -> None:
-        self.client = client.upstream = None
-        self._state = IDLE
-        self.transport.abort()
+    def _fail(self, client: Asker, error: str) -> None:
+        self._let_go(client)
         client.on_broken(error)
+
+    def _let_go(self, client: Asker) -> None:
+        """End the connection, unless it is somebody else's by now: it is given back before an answer is passed on."""
+        if self.client is client:
+            self.client = client.upstream = None
+            self._state = IDLE
+            self.transport.abort()
 
     def eof_received(self) -> None:
         """Called by the loop."""
@@ -204,7 +256,7 @@ class Upstream(asyncio.Protocol):
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """Called by the loop."""
-        self._pool.lost(self)
+        self._lost(self)
         client = self.client
         if client is None:
             return
@@ -212,14 +264,17 @@ class Upstream(asyncio.Protocol):
         if isinstance(exc, ConnectionResetError | BrokenPipeError):
             self.unread = True
         state, self._state = self._state, IDLE
-        if state == UNTIL_CLOSE and exc is None:
-            client.on_piece(b"", True)
-        elif state == TUNNEL:
-            client.on_tunnel_end()
-        elif state == HEAD and not self._buffer and not self._interim and self.reused:
-            client.on_stale(self.unread)
-        else:
-            client.on_broken("upstream-reset")
+        try:
+            if state == UNTIL_CLOSE and exc is None:
+                client.on_piece(b"", True)
+            elif state == TUNNEL:
+                client.on_tunnel_end()
+            elif state == HEAD and not self._buffer and not self._interim and self.reused:
+                client.on_stale(self.unread)
+            else:
+                client.on_broken("upstream-reset")
+        except Exception:
+            client.broken()
 
     def pause_writing(self) -> None:
         """Called by the loop: the model server takes nothing more at the moment."""
