@@ -141,6 +141,11 @@ def settings(folder: Path, **values: Any) -> Settings:
     return convert(plain | values, "gateway.yaml", str(folder))
 
 
+def blocking(match: dict[str, Any]) -> dict[str, Any]:
+    """A rule that blocks."""
+    return {"id": "no", "priority": 5, "action": "block", "match": match}
+
+
 @contextmanager
 def service(gate: Gate, settings: Settings, place: str, *, secret: bytes = b"") -> Iterator[Service]:
     """The decision service in a thread of its own."""
@@ -176,6 +181,8 @@ class Model:
         self.port = self.listener.getsockname()[1]
         self.connections = 0
         self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        self.said = b""
+        """Header lines of its answers, beside those that it always has."""
         self.gate = threading.Event()
         """Of a stream: the second event waits for it."""
         threading.Thread(target=self._accept, daemon=True).start()
@@ -223,7 +230,7 @@ class Model:
                 answer = json.dumps({"line": line.decode("latin-1").strip(), "headers": headers}).encode()
                 one.sendall(
                     b"HTTP/1.1 200 OK\r\nserver: secret/1.0\r\ncontent-type: application/json\r\n"
-                    b"content-length: %d\r\n\r\n%b" % (len(answer), answer)
+                    b"%bcontent-length: %d\r\n\r\n%b" % (self.said, len(answer), answer)
                 )
 
     def close(self) -> None:

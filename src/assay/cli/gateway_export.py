@@ -53,6 +53,7 @@ def export(parsed: argparse.Namespace) -> int:
     folder = parsed.output_folder
     if os.path.lexists(folder) and not os.path.isdir(folder):
         raise UsageError(f"{folder} is no folder", hint="name one with -O; it is made where it is not there")
+    _own(folder, list(made.files))
     os.makedirs(folder, exist_ok=True)
     written = []
     for name, data in made.files.items():
@@ -64,6 +65,8 @@ def export(parsed: argparse.Namespace) -> int:
         written.append(path)
     for note in made.notes:
         printing.note(f"note: {note}")
+    if parsed.edge == "nginx" and service.startswith("unix:") and not parsed.user and os.geteuid() == 0:
+        printing.note("note: Started by root, nginx's workers are 'nobody', who may not ask the service: see --user.")
     if parsed.json:
         printing.as_json({"edge": parsed.edge, "files": written, "notes": list(made.notes), "service": service})
         return 0
@@ -71,3 +74,17 @@ def export(parsed: argparse.Namespace) -> int:
         printing.line(f"wrote {printing.place(path)}")
     printing.line(f"how to run it: {printing.place(os.path.join(folder, 'README.md'))}")
     return 0
+
+
+def _own(folder: str, names: list[str]) -> None:
+    """Raise `UsageError` where files of somebody else would be written over: a README, an edge's own."""
+    from assay.files import read_file
+    from assay.guard.gateway.edge.export import MARK, README
+
+    there = [name for name in names if os.path.lexists(os.path.join(folder, name))]
+    readme = os.path.join(folder, README)
+    if there and not (os.path.isfile(readme) and MARK.encode() in read_file(readme)):
+        raise UsageError(
+            f"{os.path.join(folder, there[0])} was not written by 'assay gateway export'",
+            hint="name a folder of its own with -O; it is made where it is not there",
+        )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from urllib.parse import quote
 
+from assay.guard.gateway import ruled
 from assay.guard.gateway.settings import Settings
 
 SINGLE = frozenset(
@@ -18,6 +19,31 @@ SINGLE = frozenset(
     b"sec-websocket-version sec-websocket-accept location etag".split()
 )
 """Headers that may come once: to read one of two is to choose, and two readers may choose differently."""
+
+LISTS = frozenset(
+    b"accept accept-charset accept-encoding accept-language baggage cache-control connection forwarded link pragma te "
+    b"trailer tracestate via x-forwarded-for x-forwarded-host x-forwarded-proto".split()
+)
+"""Headers of which each hop or library may add a line (RFC 9110, 5.3); what they say together is one list."""
+
+HOP = frozenset(
+    b"connection keep-alive proxy-connection te trailer transfer-encoding upgrade proxy-authorization "
+    b"proxy-authenticate http2-settings".split()
+)
+"""Headers of one connection (RFC 9110, 7.6.1)."""
+
+OURS = frozenset(
+    b"forwarded x-forwarded x-forwarded-for x-forwarded-proto x-forwarded-host x-forwarded-port x-forwarded-server "
+    b"x-forwarded-ssl x-forwarded-prefix x-forwarded-scheme x-forwarded-user x-forwarded-email x-forwarded-groups "
+    b"x-forwarded-preferred-username x-forwarded-access-token x-forwarded-client-cert x-forwarded-path "
+    b"x-forwarded-uri x-forwarded-method x-real-ip x-client-ip x-cluster-client-ip true-client-ip "
+    b"cf-connecting-ip fastly-client-ip x-original-url x-rewrite-url x-original-host x-host x-http-method-override "
+    b"x-method-override x-http-method x-request-id traceparent front-end-https x-original-forwarded-for "
+    b"x-envoy-external-address x-original-method x-original-uri proxy".split()
+)
+"""What only we say to the model server, or what would make it read another request than the one that was judged. All
+that begins with ``x-forwarded-`` or ``x-assay-`` is, too; an edge that knows no beginnings has the names of this list.
+"""
 
 TELLING = frozenset(
     b"content-encoding etag content-md5 digest content-digest repr-digest accept-ranges content-range last-modified "
@@ -42,10 +68,12 @@ _SAFE = " !#$&'()*+,-./:;<=>?@[]^_`{|}~"
 
 
 def single(settings: Settings, *, cookies: bool = False) -> frozenset[bytes]:
-    """Headers that may come once, the callers' key among them. With ``cookies`` these may come in pieces: HTTP/2 splits
-    them (RFC 9113, 8.2.3).
+    """Headers that may come once, the callers' key and what rules look at among them: two lines together are no value
+    that a rule names, and a server may take either. With ``cookies`` these may come in pieces: HTTP/2 splits them (RFC
+    9113, 8.2.3).
     """
-    found = SINGLE | {settings.callers.header.lower().encode()}
+    named = {name.lower().encode("latin-1", "replace") for name, _ in ruled.headers(settings)}
+    found = SINGLE | {settings.callers.header.lower().encode()} | (named - LISTS)
     return found - {b"cookie"} if cookies else found
 
 

@@ -7,14 +7,13 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from assay.guard.gateway.edge.plan import Location, Network, Plan
+from assay.guard.gateway.edge.envoy_filters import HTTP, V3, cidr, filters, header, span
+from assay.guard.gateway.edge.plan import FORGED, Location, Plan
 from assay.guard.gateway.edge.words import Address
 from assay.guard.gateway.service import asking
 
 MAIN = "envoy.yaml"
 
-_V3 = "type.googleapis.com/envoy.extensions"
-_HTTP = f"{_V3}.filters.http"
 _LOG = {
     "requestId": "%REQ(X-ASSAY-REQUEST-ID)%",
     "ip": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
@@ -64,12 +63,16 @@ def document(plan: Plan) -> dict[str, Any]:
             "listeners": [_listener(plan, i, one) for i, one in enumerate(plan.listens)],
             "clusters": clusters,
         },
+        # The paths of a protocol are one expression; Envoy starts with none that takes more than 100 instructions.
+        "layered_runtime": {
+            "layers": [{"name": "assay", "static_layer": {"re2": {"max_program_size": {"error_level": 100_000}}}}]
+        },
         "overload_manager": {
             "resource_monitors": [
                 {
                     "name": "envoy.resource_monitors.global_downstream_max_connections",
                     "typed_config": {
-                        "@type": f"{_V3}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                        "@type": f"{V3}.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
                         "max_active_downstream_connections": plan.settings.connections,
                     },
                 }
@@ -99,7 +102,7 @@ def _listener(plan: Plan, i: int, address: Address) -> dict[str, Any]:
         chain["transport_socket"] = {
             "name": "envoy.transport_sockets.tls",
             "typed_config": {
-                "@type": f"{_V3}.transport_sockets.tls.v3.DownstreamTlsContext",
+                "@type": f"{V3}.transport_sockets.tls.v3.DownstreamTlsContext",
                 "require_client_certificate": plan.client_certificates == "required",
                 "common_tls_context": tls,
             },
@@ -116,7 +119,7 @@ def _manager(plan: Plan) -> dict[str, Any]:
     settings = plan.settings
     timeouts = settings.timeouts
     return {
-        "@type": f"{_V3}.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": f"{V3}.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "assay",
         "codec_type": "AUTO",
         "use_remote_address": True,
@@ -126,11 +129,11 @@ def _manager(plan: Plan) -> dict[str, Any]:
         "merge_slashes": False,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "server_header_transformation": "PASS_THROUGH" if settings.server_header else "OVERWRITE",
-        "request_headers_timeout": _span(timeouts.head),
-        "stream_idle_timeout": _span(max(timeouts.stream, timeouts.first_byte)),
+        "request_headers_timeout": span(timeouts.head),
+        "stream_idle_timeout": span(max(timeouts.stream, timeouts.first_byte)),
         "max_request_headers_kb": max(1, min(8192, -(-(settings.sizes.headers + settings.sizes.line) // 1024))),
         "common_http_protocol_options": {
-            "idle_timeout": _span(timeouts.idle),
+            "idle_timeout": span(timeouts.idle),
             "max_headers_count": settings.sizes.count,
             "headers_with_underscores_action": "REJECT_REQUEST",
         },
@@ -143,12 +146,12 @@ def _manager(plan: Plan) -> dict[str, Any]:
             {
                 "name": "envoy.access_loggers.stdout",
                 "typed_config": {
-                    "@type": f"{_V3}.access_loggers.stream.v3.StdoutAccessLog",
+                    "@type": f"{V3}.access_loggers.stream.v3.StdoutAccessLog",
                     "log_format": {"json_format": _LOG, "omit_empty_values": False},
                 },
             }
         ],
-        "http_filters": _filters(plan),
+        "http_filters": filters(plan),
         "route_config": {"virtual_hosts": [_host(plan)]},
     }
 
@@ -158,103 +161,14 @@ def _forwarded(plan: Plan) -> dict[str, Any]:
     if not plan.proxies:
         return {}
     detection = {
-        "@type": f"{_V3}.http.original_ip_detection.xff.v3.XffConfig",
-        "xff_trusted_cidrs": {"cidrs": [_cidr(one) for one in plan.proxies]},
+        "@type": f"{V3}.http.original_ip_detection.xff.v3.XffConfig",
+        "xff_trusted_cidrs": {"cidrs": [cidr(one) for one in plan.proxies]},
     }
     return {
         "use_remote_address": False,
         "original_ip_detection_extensions": [
             {"name": "envoy.http.original_ip_detection.xff", "typed_config": detection}
         ],
-    }
-
-
-def _filters(plan: Plan) -> list[dict[str, Any]]:
-    """In their order: forget what the caller wrote under our names, say it ourselves, refuse, ask, pass on."""
-    said = [{"append": _header(name, value)} for name, value in _question(plan).items() if value]
-    refusals = {"@type": f"{_HTTP}.rbac.v3.RBAC", "rules": {"action": "DENY", "policies": _denials(plan)}}
-    router = {"@type": f"{_HTTP}.router.v3.Router", "suppress_envoy_headers": True}
-    return [
-        _mutation("assay.question", said),
-        {"name": "envoy.filters.http.rbac", "typed_config": refusals},
-        {"name": "envoy.filters.http.ext_authz", "typed_config": _authorization(plan)},
-        {"name": "envoy.filters.http.router", "typed_config": router},
-    ]
-
-
-def _denials(plan: Plan) -> dict[str, Any]:
-    """What is refused without asking. The service holds the limit of bodies by the length that they declare."""
-    posts = {"header": {"name": ":method", "string_match": {"exact": "POST"}}}
-    endless = {"not_rule": {"header": {"name": "content-length", "present_match": True}}}
-    denials: dict[str, Any] = {
-        "length": {"permissions": [{"and_rules": {"rules": [posts, endless]}}], "principals": [{"any": True}]}
-    }
-    if plan.denied:
-        principals = [{"remote_ip": _cidr(one)} for one in plan.denied]
-        denials["addresses"] = {"permissions": [{"any": True}], "principals": principals}
-    return denials
-
-
-def _question(plan: Plan) -> dict[str, str]:
-    said = {
-        asking.METHOD: "%REQ(:METHOD)%",
-        asking.TARGET: "%REQ(:PATH)%",
-        asking.PEER: "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
-        asking.PROTOCOL: "%PROTOCOL%",
-        asking.SCHEME: "https" if plan.certificate else "http",
-        asking.LENGTH: "%REQ(CONTENT-LENGTH)%",
-        asking.CERTIFICATE: "%DOWNSTREAM_PEER_CERT%" if plan.client_certificates != "none" else "",
-        asking.SECRET: "",
-        asking.PLAIN: "",
-    }
-    return {name.decode(): value for name, value in said.items()}
-
-
-def _header(name: str, value: str) -> dict[str, Any]:
-    return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
-
-
-def _mutation(name: str, mutations: list[dict[str, Any]]) -> dict[str, Any]:
-    # First of all, since a value that turns out empty (no certificate was shown) would leave the caller's in its place.
-    forget: list[dict[str, Any]] = [{"remove": one.decode()} for one in sorted(asking.OURS)]
-    forget.append({"remove_on_match": {"key_matcher": {"prefix": "x-assay-"}}})
-    return {
-        "name": name,
-        "typed_config": {
-            "@type": f"{_HTTP}.header_mutation.v3.HeaderMutation",
-            "mutations": {"request_mutations": forget + mutations},
-        },
-    }
-
-
-def _authorization(plan: Plan) -> dict[str, Any]:
-    questions = [name.decode() for name in sorted(asking.OURS - {asking.SECRET, asking.PLAIN})]
-    add = [{"key": asking.PLAIN.decode(), "value": "status"}]
-    if plan.secret:
-        add.append({"key": asking.SECRET.decode(), "value": plan.secret})
-    wait = 5 + float(plan.settings.detect.reactions.slow)
-    return {
-        "@type": f"{_HTTP}.ext_authz.v3.ExtAuthz",
-        "transport_api_version": "V3",
-        "failure_mode_allow": False,
-        "clear_route_cache": len(plan.upstreams) > 1,
-        "status_on_error": {"code": "ServiceUnavailable"},
-        "validate_mutations": True,
-        "allowed_headers": {"patterns": _exact([*questions, *plan.asked])},
-        "http_service": {
-            "server_uri": {"uri": "http://assay", "cluster": "assay_service", "timeout": _span(wait)},
-            "authorization_request": {"headers_to_add": add},
-            "authorization_response": {
-                "allowed_upstream_headers": {
-                    "patterns": _exact(
-                        ["x-assay-caller", "x-assay-user", "x-assay-request-id", "x-assay-id", "x-assay-route"]
-                    )
-                },
-                "allowed_client_headers": {
-                    "patterns": _exact(["content-type", "retry-after", "www-authenticate", "x-assay-rule"])
-                },
-            },
-        },
     }
 
 
@@ -265,7 +179,7 @@ def _host(plan: Plan) -> dict[str, Any]:
         action: dict[str, Any] = {
             "cluster": f"assay_model_{i}",
             "timeout": "0s",
-            "idle_timeout": _span(max(one.timeouts.stream, one.timeouts.first_byte)),
+            "idle_timeout": span(max(one.timeouts.stream, one.timeouts.first_byte)),
         }
         if one.websocket:
             action["upgrade_configs"] = [{"upgrade_type": "websocket"}]
@@ -273,19 +187,23 @@ def _host(plan: Plan) -> dict[str, Any]:
             "match": {"safe_regex": {"regex": one.pattern}},
             "route": action,
         }
-        add = {"x-forwarded-for": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}
+        add = {
+            "x-forwarded-for": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+            "x-forwarded-proto": "https" if plan.certificate else "http",
+        }
         if one.through:
-            unasked = {"@type": f"{_HTTP}.ext_authz.v3.ExtAuthzPerRoute", "disabled": True}
+            unasked = {"@type": f"{HTTP}.ext_authz.v3.ExtAuthzPerRoute", "disabled": True}
             route["typed_per_filter_config"] = {"envoy.filters.http.ext_authz": unasked}
         else:
             if len(plan.upstreams) > 1 and not one.websocket:
                 # Chosen anew after the answer: a request goes where the service's own route leads, or nowhere.
                 route["match"]["headers"] = [{"name": "x-assay-route", "string_match": {"exact": str(i)}}]
-            gone = [*gone, "authorization", plan.key_header, "forwarded"]
+            action["host_rewrite_literal"] = one.upstream.authority
+            gone = [*FORGED, "authorization", plan.key_header]
             add["x-request-id"] = "%REQ(X-ASSAY-REQUEST-ID)%"
-            route["response_headers_to_add"] = [_header("x-request-id", "%REQ(X-ASSAY-REQUEST-ID)%")]
+            route["response_headers_to_add"] = [header("x-request-id", "%REQ(X-ASSAY-REQUEST-ID)%")]
         route["request_headers_to_remove"] = list(dict.fromkeys(gone))
-        route["request_headers_to_add"] = [_header(name, value) for name, value in add.items()]
+        route["request_headers_to_add"] = [header(name, value) for name, value in add.items()]
         routes.append(route)
     # Nothing else leads anywhere, but it is asked about too.
     routes.append({"match": {"prefix": "/"}, "direct_response": {"status": 404}})
@@ -302,22 +220,23 @@ def _cluster(name: str, address: Address, plan: Plan) -> dict[str, Any]:
     made: dict[str, Any] = {
         "name": name,
         "type": "STATIC" if address.file or _literal(address.host) else "STRICT_DNS",
-        "connect_timeout": _span(plan.settings.timeouts.connect),
+        "connect_timeout": span(plan.settings.timeouts.connect),
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(address)}}]}],
         },
     }
     if address.tls:
+        kind = "IP_ADDRESS" if _literal(address.host) else "DNS"
         made["transport_socket"] = {
             "name": "envoy.transport_sockets.tls",
             "typed_config": {
-                "@type": f"{_V3}.transport_sockets.tls.v3.UpstreamTlsContext",
+                "@type": f"{V3}.transport_sockets.tls.v3.UpstreamTlsContext",
                 "sni": address.host,
                 "common_tls_context": {
                     "validation_context": {
-                        "trusted_ca": {"filename": "/etc/ssl/certs/ca-certificates.crt"},
-                        "match_typed_subject_alt_names": [{"san_type": "DNS", "matcher": {"exact": address.host}}],
+                        "trusted_ca": {"filename": plan.upstream_ca},
+                        "match_typed_subject_alt_names": [{"san_type": kind, "matcher": {"exact": address.host}}],
                     }
                 },
             },
@@ -333,15 +252,3 @@ def _address(address: Address) -> dict[str, Any]:
 
 def _literal(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdigit()
-
-
-def _cidr(one: Network) -> dict[str, Any]:
-    return {"address_prefix": str(one.network_address), "prefix_len": one.prefixlen}
-
-
-def _exact(names: list[str]) -> list[dict[str, str]]:
-    return [{"exact": name} for name in dict.fromkeys(names)]
-
-
-def _span(seconds: float) -> str:
-    return f"{max(0.001, seconds):.3f}s"

@@ -12,6 +12,8 @@ from assay.guard.gateway.edge.plan import Place, Plan, plan
 from assay.guard.gateway.settings import Settings
 
 README = "README.md"
+MARK = "Written by `assay gateway export`."
+"""In each export's README: whoever finds it may write these files anew."""
 
 EDGES: dict[str, Callable[[Plan], dict[str, bytes]]] = {
     "nginx": nginx.files,
@@ -70,16 +72,16 @@ def _readme(edge: str, made: Plan, notes: tuple[str, ...]) -> str:
     lines = [
         f"# {edge} in front of the model",
         "",
-        "Written by `assay gateway export`. Change the gateway's file and export again; do not edit these files.",
+        f"{MARK} Change the gateway's file and export again; do not edit these files.",
         "",
-        "Start the decision service, then check and start the edge in this folder:",
+        "Start the decision service where you exported, then check and start the edge in this folder:",
         "",
         f"    {_started(made, service)}",
         _START[edge],
         "",
         "- While the decision service does not answer, nothing passes: callers get 503.",
-        "- The edge's account must be able to write to the service's socket (mode 660: give it its group) "
-        "and reach the folder that it is in.",
+        "- The edge's account must be able to write to the service's socket (mode 660): put it (`--at`, and the "
+        "export's `--service`) into a folder of that account's group, `chgrp GROUP DIR && chmod 2750 DIR`.",
         "- Callers' `Authorization`, API key and `Forwarded` headers end here. `X-Forwarded-For`, `X-Request-Id`, "
         "`X-Assay-Caller` and `X-Assay-User` are what the edge and the service know, whatever the caller sent.",
         "- The model server must be reached through this edge only.",

@@ -4,8 +4,10 @@ that asks the decision service. What the action does not allow in so many words 
 
 from __future__ import annotations
 
-from assay.guard.gateway.edge.plan import Location, Plan
+from assay.guard.gateway.edge import haproxy_lua as lua
+from assay.guard.gateway.edge.plan import FORGED, Location, Plan
 from assay.guard.gateway.edge.words import Address
+from assay.guard.gateway.headers import HOP
 from assay.guard.gateway.service import asking
 
 MAIN = "haproxy.cfg"
@@ -17,6 +19,11 @@ PUSHED = "pushed.map"
 SOCKET = "haproxy.sock"
 """The runtime API."""
 
+_GONE = [
+    name
+    for name in sorted({*FORGED, *(name.decode() for name in HOP - {b"connection", b"transfer-encoding", b"upgrade"})})
+    if not name.startswith("x-forwarded")
+]
 _STATUSES = (400, 401, 403, 404, 405, 413, 415, 422, 429, 503)
 _CLOSED = '{"error": {"code": 503, "rule": "edge", "message": "the request could not be judged"}}'
 _FIELDS = (
@@ -43,7 +50,7 @@ def files(plan: Plan) -> dict[str, bytes]:
     """`MAIN`, `LUA`, `DENIED` and an empty `PUSHED`."""
     return {
         MAIN: _main(plan).encode(),
-        LUA: _lua(plan).encode(),
+        LUA: lua.script(plan).encode(),
         DENIED: "".join(f"{one}\n" for one in plan.denied).encode(),
         PUSHED: b"",
     }
@@ -146,7 +153,6 @@ def _frontend(plan: Plan) -> list[str]:
         *(f"    http-request del-header {name.decode()}" for name in sorted(asking.OURS)),
         "    http-request del-header x-assay- -m beg",
         "    http-request del-header _ -m sub",
-        "    http-request del-header proxy",
         _refuse(403, "rule:address", "this address is blocked", f"{{ var(txn.src) -m ip -f {DENIED} }}"),
         _refuse(403, "rule:address", "this address is blocked", f"{{ var(txn.src),map_ip({PUSHED}) -m found }}"),
     ]
@@ -161,8 +167,8 @@ def _frontend(plan: Plan) -> list[str]:
     if plan.hosts:
         exact = [one for one in plan.hosts if not one.startswith("*.")]
         ending = [one[1:] for one in plan.hosts if one.startswith("*.")]
-        said = [f"!{{ req.hdr(host),host_only -m str -i {' '.join(exact)} }}"] if exact else []
-        said += [f"!{{ req.hdr(host),host_only -m end -i {' '.join(ending)} }}"] if ending else []
+        said = [f"!{{ req.fhdr(host),host_only -m str -i {' '.join(exact)} }}"] if exact else []
+        said += [f"!{{ req.fhdr(host),host_only -m end -i {' '.join(ending)} }}"] if ending else []
         lines.append(_refuse(421, "edge", "this host is not served here", " ".join(said)))
     for i, one in enumerate(plan.locations):
         found = f"!{{ var(txn.route) -m found }} {{ path,url_dec -m reg {one.pattern} }}"
@@ -175,10 +181,11 @@ def _frontend(plan: Plan) -> list[str]:
         route = f"{{ var(txn.route) -m str r{i} }}"
         large = f"{{ req.hdr_val(content-length) gt {one.sizes.body} }}"
         lines.append(_refuse(413, "edge", "the body is too large", f"{route} {large}"))
-        if not one.websocket:
-            lines.append(
-                _refuse(400, "edge", "upgrades are not served here", f"{route} {{ req.hdr(upgrade) -m found }}")
-            )
+        # Any other protocol than WebSocket (h2c) would be a way past everything that is asked here.
+        upgrade = ["{ req.hdr(upgrade) -m found }"]
+        if one.websocket:
+            upgrade = ["{ req.hdr_cnt(upgrade) gt 1 }", upgrade[0] + " !{ req.hdr(upgrade) -m str -i websocket }"]
+        lines += [_refuse(400, "edge", "upgrades are not served here", f"{route} {one}") for one in upgrade]
     lines.append("    http-request lua.assay_decide" + (f" if{ask}" if ask else ""))
     for status in _STATUSES:
         lines.append(_answer(status, f"{{ var(txn.assay_status) -m str {status} }}"))
@@ -197,11 +204,12 @@ def _frontend(plan: Plan) -> list[str]:
             if not one.through and len(plan.upstreams) > 1
         ),
         _refuse(404, "route", "nothing is served here", "!{ var(txn.route) -m found }"),
+        "    http-request del-header x-forwarded -m beg",
+        f"    http-request del-header ^(?:{'|'.join(_GONE)})$ -m reg",
         "    http-request set-header X-Forwarded-For %[var(txn.src)]",
         "    http-request set-header X-Real-IP %[var(txn.src)]",
         "    http-request set-header X-Forwarded-Proto %[ssl_fc,iif(https,http)]",
-        "    http-request set-header X-Forwarded-Host %[req.hdr(host)]",
-        "    http-request del-header forwarded",
+        "    http-request set-header X-Forwarded-Host %[req.fhdr(host)]",
         *(f"    use_backend assay_model_{i} if {{ var(txn.route) -m str r{i} }}" for i in range(len(plan.locations))),
     ]
     return lines
@@ -214,6 +222,7 @@ def _backend(plan: Plan, i: int, one: Location) -> list[str]:
         lines += [
             "    http-request del-header authorization",
             f"    http-request del-header {plan.key_header}",
+            f"    http-request set-header Host {target.authority}",
             "    http-request set-header X-Request-Id %[var(txn.assay_request_id)]",
             "    http-request set-header X-Assay-Caller %[var(txn.assay_caller)]",
             "    http-request set-header X-Assay-User %[var(txn.assay_user)]",
@@ -222,13 +231,16 @@ def _backend(plan: Plan, i: int, one: Location) -> list[str]:
         if not plan.settings.server_header:
             lines.append("    http-response del-header server")
     lines += [
+        # It names headers that the next server then takes away.
+        "    http-request set-header Connection upgrade if { req.hdr(upgrade) -m found }",
+        "    http-request del-header connection unless { req.hdr(upgrade) -m found }",
         # The same form for all: a caller may have named the whole address in its request line.
         "    http-request set-uri %[pathq]",
         f"    timeout server {_span(one.timeouts.first_byte)}",
     ]
     tls = ""
     if target.tls:
-        tls = f" ssl verify required ca-file /etc/ssl/certs/ca-certificates.crt sni str({target.host})"
+        tls = f" ssl verify required ca-file {plan.upstream_ca} sni str({target.host})"
     server = f"unix@{target.file}" if target.file else target.text
     return [*lines, f"    server model {server}{tls}"]
 
@@ -256,70 +268,6 @@ def _answer(status: int, condition: str) -> str:
         f"    http-request return status {status} content-type application/json "
         f"lf-string '%[var(txn.assay_body)]' {headers} if {condition}"
     )
-
-
-def _lua(plan: Plan) -> str:
-    """The action. Values in it went through `words`."""
-    service = f"unix@{plan.service.file}" if plan.service.file else plan.service.text
-    names = ", ".join(f'"{name}"' for name in plan.asked)
-    secret = f'headers["x-edge-secret"] = {{"{plan.secret}"}}' if plan.secret else ""
-    wait = round((5 + plan.settings.detect.reactions.slow) * 1000)
-    return f"""-- Written by `assay gateway export haproxy`. Asks the decision service about one request.
--- Only a whole answer with status 200 sets `allow`; whatever goes wrong leaves `deny`, which the configuration refuses.
-local names = {{{names}}}
-local said = {{"route", "status", "rule", "caller", "user", "request_id", "id", "body"}}
-
-local function first(headers, name)
-    local values = headers[name]
-    return values and values[0]
-end
-
-core.register_action("assay_decide", {{"http-req"}}, function(txn)
-    local given = txn.http:req_get_headers()
-    local headers = {{
-        ["x-original-method"] = {{txn.f:method()}},
-        ["x-original-uri"] = {{txn.f:pathq()}},
-        ["x-real-ip"] = {{txn.f:src()}},
-        ["x-original-protocol"] = {{"HTTP/" .. txn.f:req_ver()}},
-        ["x-original-scheme"] = {{txn.f:ssl_fc() == 1 and "https" or "http"}},
-    }}
-    if first(given, "content-length") then
-        headers["x-original-length"] = {{first(given, "content-length")}}
-    end
-    for _, name in ipairs(names) do
-        local values = given[name]
-        if values and values[1] then
-            headers[name] = {{values[0], values[1]}} -- the service refuses or joins, as the header has it
-        elseif values then
-            headers[name] = {{values[0]}}
-        end
-    end
-    if txn.f:ssl_c_used() == 1 and txn.f:ssl_c_verify() == 0 then
-        headers["x-client-cert"] = {{txn.c:base64(txn.f:ssl_c_der())}}
-    end
-    {secret}
-    local answer = core.httpclient():get{{
-        url = "http://127.0.0.1/decide", dst = "{service}", headers = headers, timeout = {wait}
-    }}
-    if not answer or not answer.headers then
-        return
-    end
-    for _, name in ipairs(said) do
-        local value = first(answer.headers, "x-assay-" .. name:gsub("_", "-"))
-        if value then
-            txn:set_var("txn.assay_" .. name, value)
-        end
-    end
-    txn:set_var("txn.assay_retry", first(answer.headers, "retry-after") or "1")
-    txn:set_var("txn.assay_challenge", first(answer.headers, "www-authenticate") or "Bearer")
-    if not first(answer.headers, "x-assay-id") then
-        txn:set_var("txn.assay_id", first(answer.headers, "x-assay-request-id") or "-")
-    end
-    if answer.status == 200 then
-        txn:set_var("txn.assay_verdict", "allow")
-    end
-end, 0)
-"""
 
 
 def _stem(path: str) -> str:

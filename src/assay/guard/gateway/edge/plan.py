@@ -7,25 +7,24 @@ the service was not asked about.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
-from math import ceil
-from typing import Any
 
 from assay.errors import UsageError
-from assay.files import read_file
+from assay.guard.gateway import ruled
 from assay.guard.gateway.core import needs
 from assay.guard.gateway.edge import words
+from assay.guard.gateway.edge.first_line import Flood, Network, first_line
 from assay.guard.gateway.edge.paths import pattern
+from assay.guard.gateway.edge.told import header, told
 from assay.guard.gateway.edge.words import Address
+from assay.guard.gateway.headers import OURS
+from assay.guard.gateway.service import asking
 from assay.guard.gateway.settings import Settings
-from assay.guard.gateway.settings.serving import Rule, Sizes, Timeouts
+from assay.guard.gateway.settings.serving import Sizes, Timeouts
 
-Network = IPv4Network | IPv6Network
-
-ASKED = ("authorization", "x-request-id", "user-agent")
-"""Headers that the service is told in any case; those that a setting or rule looks at are added."""
-_FORWARDED = ("x-forwarded-for", "forwarded")
-_SAGEMAKER = ("x-amzn-sagemaker-target-model", "x-amzn-sagemaker-target-variant")
+SYSTEM = "/etc/ssl/certs/ca-certificates.crt"
+"""Whom the system trusts: no edge finds that by itself."""
+FORGED = tuple(sorted(name.decode() for name in (OURS | asking.OURS) - {b"x-request-id", b"traceparent"}))
+"""What the model server never gets in a caller's words: who asks, where from, what for. See `headers.OURS`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,24 +58,6 @@ class Location:
 
 
 @dataclass(frozen=True, slots=True)
-class Flood:
-    """The first line of a rate-based rule by address: a bucket of ``limit`` that gains ``limit`` each ``window``.
-
-    Such a bucket is empty only when the window before it has let ``limit`` pass, so that it never refuses what the
-    exact rule would allow.
-    """
-
-    limit: int
-    window: int
-    """Seconds."""
-
-    @property
-    def per_minute(self) -> int:
-        """Rounded up, which errs on the side of the caller."""
-        return ceil(self.limit * 60 / self.window)
-
-
-@dataclass(frozen=True, slots=True)
 class Plan:
     """Everything that the three languages are written from."""
 
@@ -94,12 +75,16 @@ class Plan:
     client_ca: str
     client_certificates: str
     """``none``, ``optional`` or ``required``."""
+    upstream_ca: str
+    """PEM file: who may vouch for model servers."""
     hosts: tuple[str, ...]
     proxies: tuple[Network, ...]
     """Whose ``X-Forwarded-For`` is believed."""
     key_header: str
     asked: tuple[str, ...]
     """Headers that the service is told."""
+    measured: bool
+    """Whether rules look at a body's size: then one that is not known has no business here."""
     locations: tuple[Location, ...]
     denied: tuple[Network, ...]
     """What the edge refuses without asking."""
@@ -127,9 +112,14 @@ def plan(settings: Settings, place: Place) -> Plan:
         raise UsageError(
             "a service on a loopback address needs a secret of 16 characters or more", hint="--secret FILE"
         )
+    if settings.trusted_proxies and settings.trusted_header != "x-forwarded-for":
+        raise UsageError(
+            f"trusted-header: {settings.trusted_header} is read by no edge, which would take X-Forwarded-For from "
+            "proxies that do not write it",
+            hint="let the proxies write X-Forwarded-For, or let the edge itself be the first one",
+        )
     gateway = words.upstream(place.gateway, "--gateway") if place.gateway else None
-    key_header = words.header(settings.callers.header, "callers.header")
-    denied, floods = _first_line(settings, notes)
+    denied, floods = first_line(settings, notes)
     return Plan(
         settings=settings,
         service=service,
@@ -142,10 +132,12 @@ def plan(settings: Settings, place: Place) -> Plan:
         key=words.file(settings.path(tls.key), "tls.key") if tls else "",
         client_ca=words.file(settings.path(tls.client_ca), "tls.client-ca") if tls and tls.client_ca else "",
         client_certificates=tls.client_certificates if tls else "none",
+        upstream_ca=words.file(settings.path(settings.upstream_ca), "upstream-ca") if settings.upstream_ca else SYSTEM,
         hosts=tuple(words.name(one, "host") for one in settings.host),
         proxies=tuple(words.network(one, "trusted-proxies") for one in settings.trusted_proxies if one != "unix"),
-        key_header=key_header,
-        asked=_asked(settings, key_header),
+        key_header=header(settings.callers.header, "callers.header"),
+        asked=told(settings),
+        measured=ruled.sizes(settings),
         locations=_locations(settings, gateway, notes),
         denied=denied,
         floods=floods,
@@ -179,115 +171,6 @@ def _locations(settings: Settings, gateway: Address | None, notes: list[str]) ->
     return tuple(found)
 
 
-def _first_line(settings: Settings, notes: list[str]) -> tuple[tuple[Network, ...], tuple[Flood, ...]]:
-    """Address sets and rates that the edge may refuse by itself: of rules that nothing before them overrides."""
-    denied: list[Network] = []
-    floods: list[Flood] = []
-    for rule in sorted(settings.rules, key=lambda rule: rule.priority):
-        if rule.action in ("allow", "challenge"):
-            notes.append(
-                f"rules from {rule.id!r} on are left to the decision service: an edge cannot know whom it "
-                f"{'lets through' if rule.action == 'allow' else 'challenges'} first."
-            )
-            break
-        names = _address_sets(rule)
-        flood = _flood(rule)
-        if rule.action != "block":
-            continue
-        if names is not None:
-            for name in names:
-                denied += _networks(settings, name)
-        elif flood is not None:
-            floods.append(flood)
-    merged: list[Network] = [
-        *collapse_addresses(one for one in denied if isinstance(one, IPv4Network)),
-        *collapse_addresses(one for one in denied if isinstance(one, IPv6Network)),
-    ]
-    return tuple(merged), tuple(dict.fromkeys(floods))
-
-
-def _address_sets(rule: Rule) -> tuple[str, ...] | None:
-    """Names (or networks) of the sets that a rule blocks by nothing but the address."""
-    if rule.rate is not None or set(rule.match) != {"address-in"} or rule.status not in (None, 403):
-        return None
-    said = rule.match["address-in"]
-    names = [said] if isinstance(said, str) else said
-    return tuple(names) if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
-
-
-def _flood(rule: Rule) -> Flood | None:
-    rate = rule.rate
-    if (
-        rate is None
-        or rule.match
-        or rate.get("scope-down")
-        or rate.get("by", "address") not in ("address", ["address"])
-    ):
-        return None
-    limit, window = rate.get("limit"), rate.get("window", 300)
-    if type(limit) is not int or type(window) is not int or not (0 < limit < 10**9 and 0 < window <= 86400):
-        return None
-    return Flood(limit, window)
-
-
-def _networks(settings: Settings, name: str) -> list[Network]:
-    """The networks of a named set, or the one that the name is itself."""
-    if name not in settings.addresses:
-        return [words.network(name, "rules")]
-    given = settings.addresses[name]
-    if isinstance(given, list):
-        given = {"networks": given}
-    files = [*given.get("files", []), *([given["file"]] if "file" in given else [])]
-    lines = [str(one) for one in given.get("networks", [])]
-    for file in files:
-        text = read_file(settings.path(str(file)), 64 << 20).decode("ascii", "replace")
-        lines += [line for raw in text.splitlines() if (line := raw.partition("#")[0].strip())]
-    return [words.network(line, f"addresses.{name}") for line in lines]
-
-
-def _asked(settings: Settings, key_header: str) -> tuple[str, ...]:
-    """Headers that the service is told."""
-    found = [*ASKED, key_header, *_named(settings)]
-    if settings.trusted_proxies:  # nobody else's are believed
-        found += _FORWARDED
-    if any(route.protocol == "sagemaker" for route in settings.routes):
-        found += _SAGEMAKER
-    return tuple(dict.fromkeys(found))
-
-
-def _named(settings: Settings) -> list[str]:
-    """Headers that rules look at."""
-    found: list[str] = []
-
-    def walk(value: Any) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                if key == "header":
-                    said = inner.get("name") if isinstance(inner, dict) else inner
-                    found.extend([words.header(said, "rules: header")] if isinstance(said, str) else [])
-                elif key == "cookie":
-                    found.append("cookie")
-                elif isinstance(key, str) and key.startswith(("header:", "cookie:")):
-                    by(key)
-                walk(inner)
-        elif isinstance(value, list | tuple):
-            for inner in value:
-                walk(inner)
-        elif isinstance(value, str):
-            by(value)
-
-    def by(value: str) -> None:
-        if value.startswith("header:"):
-            found.append(words.header(value.removeprefix("header:"), "rules: by"))
-        elif value.startswith("cookie:"):
-            found.append("cookie")
-
-    for rule in settings.rules:
-        walk(rule.match)
-        walk(rule.rate)
-    return found
-
-
 def _unsaid(settings: Settings, gateway: Address | None) -> tuple[str, ...]:
     """What the settings say and no edge does."""
     notes = [
@@ -300,6 +183,10 @@ def _unsaid(settings: Settings, gateway: Address | None) -> tuple[str, ...]:
         notes.append("plans: concurrent is not held for requests that the edge passes on: their end is not known.")
     if gateway is not None and settings.callers.mtls is not None:
         notes.append("callers.mtls: certificates end at the edge; routes that go through the gateway do not see them.")
+    if settings.pass_credentials:
+        notes.append(
+            "pass-credentials: callers' keys and tokens end at the edge, also where it passes requests on itself."
+        )
     if settings.sizes.response is not None:
         notes.append("sizes.response is not held for answers that the edge passes on itself.")
     if "unix" in settings.trusted_proxies:

@@ -37,6 +37,9 @@ def _nginx(wanted: list[str], place: str) -> None:
     write_atomic(os.path.join(place, nginx.PUSHED), nginx.addresses(wanted))
     try:
         process = int(read_file(os.path.join(place, "nginx.pid"), 32))
+        # The number may be left behind by an nginx that crashed, and be another's by now: that one would end.
+        if not read_file(f"/proc/{process}/cmdline", 1 << 16).startswith(b"nginx: master process"):
+            raise ValueError
         os.kill(process, signal.SIGHUP)
     except (UsageError, ValueError, OSError):
         raise UndecidedError(

@@ -52,9 +52,9 @@ def secret(value: str, key: str) -> str:
 
 
 def network(value: str, key: str) -> IPv4Network | IPv6Network:
-    """An address or network."""
+    """An address or network; without a zone, which is any text and means nothing to anybody else."""
     try:
-        return ip_network(value, strict=False)
+        return ip_network(_unzoned(value), strict=False)
     except ValueError:
         raise DocumentError(f"{key}: {value[:60]!r} is no address or network") from None
 
@@ -75,6 +75,11 @@ class Address:
         """``host:port``, IPv6 in brackets."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
+    @property
+    def authority(self) -> str:
+        """What ``Host`` says to it; the port that goes without saying is left out."""
+        return "localhost" if self.file else self.text.removesuffix(":443" if self.tls else ":80")
+
 
 def listens(value: str, key: str) -> Address:
     """``HOST:PORT``, ``[::1]:PORT`` or ``unix:/path``; the host may be ``*`` or ``0.0.0.0``."""
@@ -83,7 +88,7 @@ def listens(value: str, key: str) -> Address:
     host, _, port = value.rpartition(":")
     host = host.removeprefix("[").removesuffix("]") if host.startswith("[") else host
     host = "0.0.0.0" if host in ("*", "") else host  # noqa: S104 - as the file says
-    if not port.isdigit() or not 0 < int(port) < 65536:
+    if not re.fullmatch("[0-9]{1,5}", port) or not 0 < int(port) < 65536:
         raise DocumentError(f"{key}: {value[:100]!r} is no HOST:PORT")
     return Address(_host(host, key), int(port))
 
@@ -110,9 +115,16 @@ def _host(value: str, key: str) -> str:
     if ":" not in value:
         return name(value, key)
     try:
-        return str(ip_address(value))
+        return str(ip_address(_unzoned(value)))
     except ValueError:
         raise DocumentError(f"{key}: {value[:100]!r} is no address") from None
+
+
+def _unzoned(value: str) -> str:
+    """Raises `ValueError`: Python lets anything stand behind the ``%`` of an address."""
+    if "%" in value:
+        raise ValueError
+    return value
 
 
 def _only(pattern: re.Pattern[str], value: str, key: str, what: str) -> str:

@@ -1,0 +1,13 @@
+from __future__ import annotations
+
+import pytest
+
+import gateway_edges as edges
+
+
+@pytest.fixture(params=["nginx", "haproxy"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Both edges that run here."""
+    if not edges.installed(request.param):
+        pytest.skip(f"{request.param} is not installed")
+    return str(request.param)
