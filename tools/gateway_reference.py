@@ -73,7 +73,7 @@ STATEMENTS = {
     "method": ("text, or how it looks", "it is the request's method"),
     "path": ("text with `*` and `?`, or how it looks", "it is the request's path, decoded, without its query"),
     "query": ("`{name: …}` and how its value looks", "the query has such a parameter"),
-    "header": ("`{name: …}` and how its value looks", "the request has such a header"),
+    "header": ("`{name: …}` and how its value looks", "the request has such a header, which may then come once (400)"),
     "size": ("`{over: 64KiB}` or `{under: …}`", "the body is so large; one of unknown length is `over` any size"),
     "protocol": ("`kserve-v1`, …", "the route speaks it"),
     "verb": ("`infer`, `chat`, `metadata`, …", "it is what the model is asked for"),
@@ -229,19 +229,7 @@ def _anchor(name: str) -> str:
     return name.lower().replace(".", "").replace(" ", "-")
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or compare it."""
-    made = render()
-    if arguments == ["--check"]:
-        with open(PAGE, encoding="utf-8") as file:
-            same = file.read() == made
-        if not same:
-            print("docs/gateway-file.md is not up to date: run tools/gateway_reference.py", file=sys.stderr)
-        return 0 if same else 1
-    with open(PAGE, "w", encoding="utf-8") as file:
-        file.write(made)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from pages import write
+
+    sys.exit(write(PAGE, render(), "tools/gateway_reference.py"))

@@ -192,19 +192,7 @@ def _anchor(name: str) -> str:
     return name.replace("/", "")
 
 
-def main(arguments: list[str]) -> int:
-    """Write the page, or compare it."""
-    made = render()
-    if arguments == ["--check"]:
-        with open(PAGE, encoding="utf-8") as file:
-            same = file.read() == made
-        if not same:
-            print("docs/policy-rules.md is not up to date: run tools/rule_catalogue.py", file=sys.stderr)
-        return 0 if same else 1
-    with open(PAGE, "w", encoding="utf-8") as file:
-        file.write(made)
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    from pages import write
+
+    sys.exit(write(PAGE, render(), "tools/rule_catalogue.py"))

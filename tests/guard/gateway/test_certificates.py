@@ -42,6 +42,9 @@ def test_both_forms_say_the_same() -> None:
 
 
 def test_one_whose_names_cannot_be_read_names_nobody() -> None:
+    version = der(made()).replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020103"), 1)
+    with pytest.raises(ValueError):
+        certificates.read(version)
     # An alternative name of the kind ediPartyName: nobody reads it, and the others beside it do not count then either.
     one = made(x509.UnrecognizedExtension(SAN, bytes.fromhex("3009a507a0050c0345564c")))
     with pytest.raises(ValueError):

@@ -21,10 +21,10 @@ def read(data: bytes) -> Certificate:
     from cryptography.hazmat.primitives.serialization import Encoding
 
     pem = data.startswith(b"-----")
-    loaded = x509.load_pem_x509_certificate(data) if pem else x509.load_der_x509_certificate(data)
     try:
+        loaded = x509.load_pem_x509_certificate(data) if pem else x509.load_der_x509_certificate(data)
         subject, names = loaded.subject.rfc4514_string(), _names(loaded)
-    except (x509.UnsupportedGeneralNameType, x509.DuplicateExtension) as error:
+    except (x509.InvalidVersion, x509.UnsupportedGeneralNameType, x509.DuplicateExtension) as error:
         raise ValueError from error
     digest = hashlib.sha256(loaded.public_bytes(Encoding.DER)).hexdigest()
     return Certificate(subject, names, digest, loaded.not_valid_after_utc.timestamp())

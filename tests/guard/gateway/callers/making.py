@@ -28,7 +28,9 @@ def settings(folder: Path, callers: dict[str, Any], **more: Any) -> Settings:
 def ask(at: float = NOW, certificate: Certificate | None = None, **headers: str) -> Context:
     """A request with these headers (``_`` for ``-``)."""
     sent = {name.replace("_", "-").encode(): value.encode("latin-1") for name, value in headers.items()}
-    return Context("POST", b"/v2/models/m/infer", sent, "192.0.2.1", at, certificate=certificate)
+    context = Context("POST", b"/v2/models/m/infer", sent, "192.0.2.1", at, certificate=certificate)
+    context.address = context.peer  # as the rules say it, who are asked before
+    return context
 
 
 def b64(data: bytes) -> str:

@@ -39,6 +39,9 @@ def test_a_subject_or_a_name_says_who_it_is(tmp_path: Path) -> None:
     assert room.identify(ask(certificate=alice)) is who
     service = room.identify(ask(certificate=certificate("", "DNS:x", "URI:spiffe://acme/svc")))
     assert isinstance(service, Caller) and service.id == "mtls:URI:spiffe://acme/svc"
+    # Who may choose a subject freely is still nobody else than the name that counts.
+    posing = room.identify(ask(certificate=certificate("CN=root,O=Acme", "URI:spiffe://acme/svc")))
+    assert posing == service
 
 
 @pytest.mark.parametrize(

@@ -253,6 +253,13 @@ def test_claims_are_checked(place: Place, provider: Provider, claims: dict[str, 
     assert place.why(provider.token("es", **claims)) == why
 
 
+def test_a_token_that_is_good_only_with_a_proof_of_possession_is_not_good_alone(
+    place: Place, provider: Provider
+) -> None:
+    for confirmation in ({"jkt": "0ZcOCORZNYy"}, {"x5t#S256": "bwcK0esc3AC"}, {}, None):
+        assert place.why(provider.token("es", cnf=confirmation)) == "token-bound"
+
+
 def test_the_leeway_and_not_a_second_more(place: Place, provider: Provider) -> None:
     token = provider.token(exp=NOW + 100)
     assert isinstance(place.who(token), Caller)

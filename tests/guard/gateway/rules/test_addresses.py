@@ -89,6 +89,25 @@ def test_files_are_read_again_and_a_bad_one_changes_nothing(tmp_path: Path, capl
     assert deny.refresh() and "12.0.0.1" in deny.networks
 
 
+def test_a_list_that_was_cut_to_nothing_lets_nobody_in(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "denied.txt"
+    file.write_text("192.0.2.0/24\n")
+    made = address_set("denied", {"file": str(file)}, "/")
+    file.write_text("")
+    assert not made.refresh() and "192.0.2.1" in made.networks
+    assert "was emptied" in caplog.text
+    assert not made.refresh()
+    file.write_text("# nobody\n")
+    assert made.refresh() and "192.0.2.1" not in made.networks
+
+
+def test_a_list_that_begins_empty_may_stay_so(tmp_path: Path) -> None:
+    file = tmp_path / "denied.txt"
+    file.write_text("")
+    made = address_set("denied", {"file": str(file)}, "/")
+    assert not made.refresh() and "192.0.2.1" not in made.networks
+
+
 def test_a_file_that_is_bad_at_the_start_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "bad").write_text("10.0.0.0/8\nx\n")
     with pytest.raises(DocumentError, match="bad:2"):

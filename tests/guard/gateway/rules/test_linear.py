@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.errors import DocumentError
-from assay.guard.gateway.rules.linear import Linear
+from assay.guard.gateway.rules.linear import MOST_REMEMBERED, Linear
 
 atoms = st.sampled_from(
     ["a", "b", "c", ".", "[ab]", "[^a]", r"\d", r"\w", "^", r"\Z", "(?:a|bc)", "(b)", "[a-c]", r"\."]
@@ -54,6 +55,8 @@ def test_what_blows_up_elsewhere_ends_here(pattern: str) -> None:
         "[",
         "a{3000}",
         "(a{100}){100}",
+        "(?:){2000000}",
+        "(?:(?:){1000}){1000}",
         r"\b",
         "(?>a)",
         "a" + "(" * 300,
@@ -63,3 +66,11 @@ def test_what_blows_up_elsewhere_ends_here(pattern: str) -> None:
 def test_what_is_not_linear_or_too_large_is_refused(pattern: str) -> None:
     with pytest.raises(DocumentError, match="^rule x"):
         Linear(pattern, "rule x")
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    expression = Linear("a.{800}b", "t")
+    text = random.Random(0).randbytes(3000).translate(bytes(b"ac"[byte % 2] for byte in range(256)))
+    assert not expression.search(text) and expression.search(text + b"a" + b"c" * 800 + b"b")
+    table = expression._table
+    assert 0 < sum(len(state) + len(row) for state, row in table.items()) < MOST_REMEMBERED + 1000

@@ -23,7 +23,7 @@ def ruleset(*rules: dict[str, Any], folder: str = "/nowhere", **more: Any) -> Ru
 
 
 def asked(peer: str = "192.0.2.1", at: float = T0, headers: dict[bytes, bytes] | None = None, **more: Any) -> Context:
-    context = Context(more.pop("method", "POST"), b"/x", headers or {}, peer, at)
+    context = Context(more.pop("method", "POST"), b"/x", headers or {}, peer, at, steady=at)
     context.path = "/v2/models/m/infer"
     context.caller = Caller("key:1", user="ann", owner="acme", groups=("admin",))
     context.route = Route("open-inference", Verb.INFER, "m", "1", "/v2/models/{model}/infer")
@@ -99,6 +99,8 @@ def test_statuses_and_challenges() -> None:
         ({"query": {"name": "a", "exact": "2"}}, True),
         ({"query": {"name": "a", "exact": "3"}}, False),
         ({"query": {"name": "c"}}, False),
+        ({"query": {"name": "d", "exact": "4"}}, True),
+        ({"query": {"name": "b", "exact": ";d=4"}}, True),
         ({"size": {"over": "1KiB"}}, True),
         ({"size": {"over": "1KiB", "under": 2048}}, False),
         ({"protocol": "open-inference"}, True),
@@ -122,7 +124,7 @@ def test_statuses_and_challenges() -> None:
 )
 def test_statements(statement: dict[str, Any], expected: bool) -> None:
     headers = {b"user-agent": b"curl/8", b"content-length": b"4096"}
-    context = asked(headers=headers, query=b"a=%C3%A9+b&a=2&b=")
+    context = asked(headers=headers, query=b"a=%C3%A9+b&a=2&b=;d=4")
     assert matches(statement, context, addresses={"ours": ["192.0.2.1"]}) is expected
 
 

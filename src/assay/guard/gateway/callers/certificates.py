@@ -44,7 +44,7 @@ class Certificates:
         fitting = [name for name in said if any(fnmatchcase(name, glob) for glob in self._globs)]
         if not fitting:
             return None
-        name = certificate.subject or fitting[0]
+        name = fitting[0]  # the subject, where that fits: of what fits none, nobody has said that it is true
         if len(name) > 256 or not name.isprintable():
             name = f"sha256:{certificate.digest}"
         identity = f"mtls:{name}"

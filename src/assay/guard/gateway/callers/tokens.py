@@ -164,6 +164,8 @@ class Tokens:
         # RFC 7515, 4.1.11: what is critical has to be understood, and we understand none; RFC 7797; RFC 7519, 5.2.
         if any(name in header for name in ("crit", "b64", "cty", "zip", "enc")):
             raise Refused("token-form")
+        if "cnf" in claims:  # RFC 7800: it was stolen, unless its bearer proves to have a key, which nobody asked for
+            raise Refused("token-bound")
         name = claims.get("iss")
         issuer = self.issuers.get(name) if isinstance(name, str) else None
         if issuer is None:

@@ -112,12 +112,17 @@ class AddressSet:
         self.networks = self._read()
 
     def refresh(self) -> bool:
-        """Read files that have changed; true where the set is another now. A bad one is told to the log, once."""
-        found = self._stamps()
-        if found == self._seen:
+        """Read files that have changed; true where the set is another now. A bad one is told to the log, once. One that
+        was cut to nothing is bad: that is what a download leaves that fails. A set is emptied by a comment.
+        """
+        found, before = self._stamps(), self._seen
+        if found == before:
             return False
         self._seen = found
         try:
+            for path, now, was in zip(self._files, found, before, strict=True):
+                if now is not None and now[2] == 0 and (was is None or was[2] > 0):
+                    raise DocumentError(f"{path} was emptied (to mean that, write a comment: # nobody)")
             self.networks = self._read()
         except AssayError as error:
             _log.warning("%s; the set %s stays as it was", error.message, self.name)

@@ -14,7 +14,9 @@ from typing import Any, TypeAlias
 from assay.errors import DocumentError
 
 MOST_STATES = 2000
-"""Of an expression; and of the table, which is forgotten when it has more."""
+"""Of an expression."""
+MOST_REMEMBERED = 50_000
+"""Entries of the table and members of its states together; it is forgotten when there are more. About 5 MB."""
 _ALL = frozenset(range(256))
 _CATEGORIES = {
     _constants.CATEGORY_DIGIT: rb"\d",
@@ -36,6 +38,7 @@ class Linear:
         """Raises `DocumentError` that begins with ``what``."""
         self._what = what
         self._states: list[_State] = [("match", None, ())]
+        self._sequences = self._remembered = 0
         try:
             parsed = _parser.parse(pattern.encode("latin-1"))
         except (re.error, UnicodeEncodeError, OverflowError, RecursionError) as error:
@@ -58,15 +61,23 @@ class Linear:
             if 0 in current:
                 return True
             row = table.get(current)
-            if row is None:
-                if len(table) >= MOST_STATES:
-                    table.clear()
-                row = table[current] = {}
-            following = row.get(byte)
+            following = None if row is None else row.get(byte)
             if following is None:
-                following = row[byte] = self._step(current, byte)
+                following = self._step(current, byte)
+                self._remember(current, byte, following)
             current = following
         return 0 in current or 0 in self._closure(current, begin=not text, end=True)
+
+    def _remember(self, current: frozenset[int], byte: int, following: frozenset[int]) -> None:
+        if self._remembered >= MOST_REMEMBERED:
+            self._table.clear()
+            self._remembered = 0
+        row = self._table.get(current)
+        if row is None:
+            row = self._table[current] = {}
+            self._remembered += len(current)
+        row[byte] = following
+        self._remembered += 1
 
     def _step(self, current: frozenset[int], byte: int) -> frozenset[int]:
         reached = [
@@ -92,12 +103,18 @@ class Linear:
 
     def _add(self, kind: str, needs: Any, *leads: int) -> int:
         if len(self._states) >= MOST_STATES:
-            raise DocumentError(f"{self._what}: the expression is too large", hint="smaller repetitions need less")
+            raise self._too_large()
         self._states.append((kind, needs, leads))
         return len(self._states) - 1
 
+    def _too_large(self) -> DocumentError:
+        return DocumentError(f"{self._what}: the expression is too large", hint="smaller repetitions need less")
+
     def _sequence(self, items: Any, then: int) -> int:
         """The state that matches ``items`` one after the other and then goes on at ``then``."""
+        self._sequences += 1  # one that is empty adds no state, however often it is repeated
+        if self._sequences > 10 * MOST_STATES:
+            raise self._too_large()
         for operation, argument in reversed(list(items)):
             then = self._one(operation, argument, then)
         return then

@@ -75,7 +75,7 @@ def _by(rate: Rate, parts: tuple[str, ...], name: bytes, counters: Counters, wha
 
     def exceeded(context: Context) -> bool:
         counted_by = key(context)
-        return counted_by is not None and count(counted_by, context.at, window) > limit
+        return counted_by is not None and count(counted_by, context.steady, window) > limit
 
     return exceeded
 
@@ -92,7 +92,7 @@ def _by_address(rate: Rate, name: bytes, counters: Counters) -> Test:
             if len(known) >= REMEMBERED:
                 known.clear()
             key = known[address] = name + _address(context)
-        return count(key, context.at, window) > limit
+        return count(key, context.steady, window) > limit
 
     return exceeded
 

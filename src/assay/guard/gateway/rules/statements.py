@@ -9,13 +9,14 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, get_args
 from urllib.parse import parse_qsl
 
 from assay.errors import DocumentError
-from assay.guard.gateway.interface import Context
+from assay.guard.gateway.interface import Context, Verb
 from assay.guard.gateway.rules.addresses import AddressSet, Networks
 from assay.guard.gateway.rules.linear import Linear
+from assay.guard.gateway.settings.serving import Spoken
 from assay.guard.gateway.settings.words import Bytes
 
 Test: TypeAlias = Callable[[Context], bool]
@@ -69,12 +70,26 @@ def _one(key: Any, value: Any, around: Surroundings, what: str, depth: int) -> T
         return _named(key, value, what)
     reader = _READERS.get(key) if isinstance(key, str) else None
     if reader is not None:
+        _require_known(key, value, what)
         return _text(reader, value, f"{what}: {key}", glob=key == "path")
     if key == "group":
         wanted = frozenset(_texts(value, f"{what}: group"))
         return lambda context: context.caller is not None and not wanted.isdisjoint(context.caller.groups)
     known = ", ".join(sorted({*_READERS, *_OTHERS}))
     raise DocumentError(f"{what}: {str(key)[:60]!r} is no statement", hint=f"known: {known}")
+
+
+def _require_known(key: str, value: Any, what: str) -> None:
+    """Raise `DocumentError` for a method, protocol or verb that no request has: such a rule would never match."""
+    if isinstance(value, dict):
+        if "exact" not in value:
+            return
+        value = value["exact"]
+    known: tuple[str, ...] = {"protocol": get_args(Spoken), "verb": tuple(Verb)}.get(key, ())
+    for text in _texts(value, f"{what}: {key}"):
+        if (known and text not in known) or (key == "method" and text != text.upper()):
+            hint = f"there are: {', '.join(known)}" if known else "methods are written in capitals: POST"
+            raise DocumentError(f"{what}: no request has the {key} {text[:40]!r}", hint=hint)
 
 
 def _always(context: Context) -> bool:
@@ -207,7 +222,11 @@ def _named(key: str, value: Any, what: str) -> Test:
 
 def _parameters(query: bytes) -> list[tuple[str, str]]:
     """All of them: of two with one name, either may be the one that counts. As long as a request line is at most."""
-    return parse_qsl(query.decode("latin-1"), keep_blank_values=True, errors="surrogateescape")
+    text = query.decode("latin-1")
+    found = parse_qsl(text, keep_blank_values=True, errors="surrogateescape")
+    if ";" in text:  # which some servers read as ``&``
+        found += parse_qsl(text.replace(";", "&"), keep_blank_values=True, errors="surrogateescape")
+    return found
 
 
 def _text(read: Reader, value: Any, place: str, *, glob: bool) -> Test:
