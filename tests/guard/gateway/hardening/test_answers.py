@@ -52,8 +52,9 @@ def test_predictions_of_every_form():
         {"label": "a", "x": 0.5}, {"label": "a", "votes": 17},
         {"a": 0.2, "b": 0.2}, {"label": [0.5, 0.5]}, {"label": "score 0.734"}, "0.734", '{"p":1}',
         "x" * 300, [0.5, "a"],
-        {"score": 7.3}, {"scores": [5.0, 7.0]}, {"label": 0.734}, {"classes": ["b", "a"], "scores": [0.4, 0.6]},
-        {"label": {"a": 0.5}}, {"prediction": 0.7312},
+        {"score": 7.3}, {"scores": [5.0, 7.0]}, {"label": 0.734}, {"labels": ["b", "a"]},
+        {"classes": ["b", "a"], "scores": [0.4, 0.3, 0.3]}, {"label": {"a": 0.5}}, {"prediction": 0.7312},
+        "87%", "cat 87 %", ".734", "0,734", "1,0", "7E-1", "734e-3",
     ],
 )  # fmt: skip
 def test_what_is_not_understood_is_held_back(item):
@@ -217,3 +218,8 @@ def test_answers_for_those_who_look():
     outputs = [tensor("l", [2], "INT64", [5, 6]), tensor("p", [2, 2], "FP32", [0.5, 0.5, 0.25, 0.75])]
     assert read("open-inference", {"outputs": outputs}) == ([5, 6], [[0.5, 0.5], [0.25, 0.75]])
     assert ROUTES.answers(sample(ROUTES, "chat", b"{}", b'{"choices":[]}')) is None
+
+
+@pytest.mark.parametrize("path", ["json", "sagemaker", "kserve-v1"])
+def test_answers_that_are_nested_too_deeply_are_held_back(path):
+    assert held(path, b'{"predictions":' + b"[" * 900 + b"0.5" + b"]" * 900 + b"}")

@@ -105,3 +105,50 @@ def test_other_rows_have_other_noise():
     routes = serving({"protocol": "json", "path": "/predict"}, hardenings=NOISE)
     answers = {tuple(given(routes, "json", {"instances": [[number, 2]]})) for number in range(20)}
     assert len(answers) == 20
+
+
+def test_what_readers_of_tables_take_for_missing_is_missing():
+    routes = serving({"protocol": "sagemaker", "schema": {"file": "unused"}}, hardenings=NOISE, schemas={0: TABLE})
+    words = ["", "null", "NULL", "nUlL", "None", "NaN", "nan", "NA", "N/A", "n/a", "<NA>", "#N/A"]
+    assert all_the_same(given(routes, "sagemaker", f"3,{word},12.5".encode(), b"text/csv") for word in words)
+    words = ["", "null", "Null", "nUlL"]
+    assert all_the_same(given(routes, "sagemaker", f"3,cook,{word}".encode(), b"text/csv") for word in words)
+
+
+TINY = [0, -0.0, 1e-320, -1e-300, 1e-50, 1e-12, 2e-12, 1e-9]
+
+
+@pytest.mark.parametrize("schema", [None, Schema(vector=Vector(width=4, minimum=0.0, maximum=16.0))])
+def test_what_is_next_to_nothing_is_nothing(schema):
+    """Most pixels are 0: moved by less than any model sees, each would give other noise."""
+    route = {"protocol": "json", "path": "/predict"} | ({"schema": {"file": "unused"}} if schema else {})
+    routes = serving(route, hardenings=NOISE, schemas={0: schema} if schema else None)
+    values = [abs(value) for value in TINY] if schema else TINY
+    assert all_the_same(given(routes, "json", {"instances": [[3.5, value, 16, 7]]}) for value in values)
+    assert all_the_same(given(routes, "json", {"instances": [[[3.5, value], [16, 7]]]}) for value in values)
+
+
+def test_rows_of_small_numbers_have_noise_of_their_own():
+    routes = serving({"protocol": "json", "path": "/predict"}, hardenings=NOISE)
+    answers = {tuple(given(routes, "json", {"instances": [[number * 1e-9, 2e-9]]})) for number in range(20)}
+    assert len(answers) == 20
+
+
+def test_less_than_a_thousandth_of_the_range_is_nothing():
+    columns = (Column(name="a", kind="number", minimum=0.0, maximum=1.0), Column(name="b", kind="number"))
+    routes = serving(
+        {"protocol": "json", "path": "/predict", "schema": {"file": "unused"}},
+        hardenings=NOISE,
+        schemas={0: Schema(columns=columns)},
+    )
+    near = [0.01, 0.0101, 0.01012, 0.0102, 0.0104, 0.00999]
+    assert all_the_same(given(routes, "json", {"instances": [[value, 5.0]]}) for value in near)
+    assert all_the_same(given(routes, "json", {"instances": [{"b": 5.0, "a": value}]}) for value in near)
+    assert given(routes, "json", {"instances": [[0.01, 5.0]]}) != given(routes, "json", {"instances": [[0.02, 5.0]]})
+
+
+def test_so_many_rows_that_hardening_them_would_hold_up_everybody():
+    routes = serving({"protocol": "json", "path": "/predict"}, hardenings=NOISE)
+    body = json.dumps({"instances": [[1]] * 10_001}).encode()
+    assert routes.measure(context(routes, "json", harden="noisy"), body).status == 413
+    assert routes.measure(context(routes, "json"), body).rows == 10_001

@@ -385,3 +385,28 @@ def test_the_exact_reader_takes_no_more_than_the_fast_one():
         with pytest.raises(Refused):
             exact(body)
     assert exact(b'{"a":[{"b":1},{"b":2}]}') == {"a": [{"b": 1}, {"b": 2}]}
+
+
+@pytest.mark.parametrize(
+    ("path", "unit", "kind"),
+    [
+        ("kserve-v1", b'{"a":1},', b"application/json"),
+        ("kserve-v1", b"{},", b"application/json"),
+        ("kserve-v1", b"[],", b"application/json"),
+        ("sagemaker", b"[1]\n", b"application/jsonlines"),
+        ("sagemaker", b"1\n", b"text/csv"),
+        ("chat", b"{},", b"application/json"),
+        ("chat", b'"",', b"application/json"),
+    ],
+)
+def test_bodies_that_would_take_seconds_to_look_through_are_refused(path, unit, kind):
+    """Ten megabytes of empty objects took five seconds, in which nobody else was answered."""
+    start = {"kserve-v1": b'{"instances":[', "chat": b'{"model":"m","messages":['}.get(path, b"")
+    end = unit.rstrip(b",") + b"]}" if start else b""
+    assert refused(path, start + unit * 250_001 + end, kind) == 413
+    if path != "chat":
+        assert rows(path, start + unit * 1000 + end, kind) >= 1000
+
+
+def test_a_number_on_each_line_is_no_list_on_each_line():
+    assert rows("kserve-v1", b'{"instances":[[' + b"1,\n" * 250_001 + b"1]]}") == 1

@@ -95,3 +95,14 @@ def test_whatever_a_model_server_reports_can_be_counted_and_sent_on(count):
         assert 0 <= usage.tokens_in < 2**53 and 0 <= usage.tokens_out < 2**53
         msgspec.msgpack.encode(usage.tokens_in + usage.tokens_out)
         float(usage.tokens_in + usage.tokens_out)
+
+
+def test_usage_without_the_answers_tokens_is_what_is_left_of_the_sum():
+    for said, wanted in (({"total_tokens": 90}, 83), ({"prompt_tokens": 5, "total_tokens": 90}, 85)):
+        whole = context(ALL, "chat")
+        whole.usage, whole.status = Usage(1, 7, 500), 200
+        ALL.settle(whole, b"application/json", json.dumps({"choices": [], "usage": said}).encode())
+        assert whole.usage.tokens_in + whole.usage.tokens_out >= 90 and whole.usage.tokens_out >= wanted
+        assert cancelled({"choices": [], "usage": said}).tokens_out >= wanted
+    # Neither: what was reserved stays, for nobody knows that it was less.
+    assert cancelled(*[chosen(content="word")] * 9, {"choices": [], "usage": {"prompt_tokens": 5}}).tokens_out >= 9

@@ -1,8 +1,9 @@
 """One prediction as model servers write it in JSON, made to say less: numbers, vectors, objects with scores.
 
-What is recognised: whole numbers, texts and booleans are labels and stay; a fraction from 0 to 1 is the probability of
-the second of two classes; a list or object of numbers that add up to one is a distribution; ``score`` and the like
-beside ``label`` and the like. Anything else (logits, embeddings, other numbers) raises `Unhardened`.
+What is recognised: whole numbers, texts and booleans are labels and stay; 0.0, 1.0 and what lies between are the
+probability of the second of two classes; a list or object of numbers that add up to one is a distribution; ``score``
+and the like beside ``label`` and the like. Anything else (logits, embeddings, other numbers) raises `Unhardened`.
+Classes come in the order of their names, since one by probability would tell what their numbers no longer do.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ LABELS = frozenset(
 """Fields of an object that say which class it is, or which there are."""
 SCORES = frozenset({"probabilities", "probability", "scores", "score", "confidence", "proba", "probs", "predict_proba"})
 """Fields that say how probable."""
-_TELLING = re.compile(r"[\[{]|[0-9]\.[0-9]|[0-9]e-[0-9]")
+_TELLING = re.compile(r"[\[{]|\.[0-9]|\b[01],[0-9]|[0-9]\s*%|[0-9]e-[0-9]", re.IGNORECASE)
 
 
 def harden_items(items: Sequence[Any], how: How, seeds: Sequence[bytes] | None) -> list[Any]:
@@ -48,10 +49,10 @@ def harden_item(value: Any, how: How, seed: bytes | None) -> Any:
     if kind is str:
         return harden_text(value)
     if kind is float:
+        if 0.0 <= value <= 1.0:  # 0.0 and 1.0 too: labels come as whole numbers, and certainty must not be told
+            return chance(value, how, seed)
         if value.is_integer():
             return value
-        if 0.0 < value < 1.0:
-            return chance(value, how, seed)
         raise Unhardened("a number of the answer is no probability")
     if kind is list:
         return _list(value, how, seed)
@@ -86,30 +87,31 @@ def _list(values: list[Any], how: How, seed: bytes | None) -> list[Any]:
 
 
 def _ranking(values: list[dict[str, Any]], how: How, seed: bytes | None) -> list[Any]:
-    """``[{label, score}, …]``: what classifiers of text answer."""
+    """``[{label, score}, …]``: what classifiers of text answer. The label stays first: many look no further."""
     scores = [value["score"] for value in values]
     if not _numbers(scores) or not is_distribution(scores):
         raise Unhardened("the scores of a ranking are no distribution")
-    hardened = harden(scores, how, seed)
-    kept = [
-        {"label": harden_item(value["label"], how, None), "score": score}
-        for value, score in zip(values, hardened, strict=True)
-        if score or not (how.label_only or how.top)
+    label = scores.index(max(scores))
+    order = sorted(range(len(values)), key=lambda i: (i != label, str(values[i]["label"])))
+    hardened = harden([scores[i] for i in order], how, seed)
+    first, *others = [
+        {"label": harden_item(values[i]["label"], how, None), "score": score}
+        for i, score in zip(order, hardened, strict=True)
+        if score or i == label or not (how.label_only or how.top)
     ]
-    if how.noise or how.label_only:
-        kept.sort(key=lambda one: (-one["score"], str(one["label"])))  # the order would tell what the noise hides
-    return kept
+    return [first, *sorted(others, key=lambda one: -one["score"])]
 
 
 def _object(value: dict[str, Any], how: How, seed: bytes | None) -> dict[str, Any]:
     if not value.keys() & (LABELS | SCORES) and len(value) > 1 and _numbers(tuple(value.values())):
         if not is_distribution(tuple(value.values())):
             raise Unhardened("the numbers of an object are no distribution")
-        hardened = harden(tuple(value.values()), how, seed)
-        named = {harden_text(name): score for name, score in zip(value, hardened, strict=True)}
-        return dict(sorted(named.items())) if how.noise or how.label_only else named
+        names = sorted(value)
+        hardened = harden([value[name] for name in names], how, seed)
+        return {harden_text(name): score for name, score in zip(names, hardened, strict=True)}
     if value.keys() - LABELS - SCORES:
         raise Unhardened("a prediction has a field that is not known")
+    value = _by_class(value)
     result: dict[str, Any] = {}
     for name, one in value.items():
         if name in SCORES:
@@ -119,6 +121,20 @@ def _object(value: dict[str, Any], how: How, seed: bytes | None) -> dict[str, An
         else:
             result[name] = _label(one)
     return result
+
+
+def _by_class(value: dict[str, Any]) -> dict[str, Any]:
+    """Lists of classes and of their scores, in the order of the classes."""
+    lists = {name: one for name, one in value.items() if type(one) is list and len(one) > 1}
+    classes = next((one for name, one in lists.items() if name in LABELS), None)
+    if classes is None:
+        return value
+    if any(len(one) != len(classes) for one in lists.values()):
+        raise Unhardened("there are not as many classes as scores")
+    if not value.keys() - lists.keys() and not lists.keys() & SCORES:
+        raise Unhardened("several labels of one row are a ranking")
+    order = sorted(range(len(classes)), key=lambda i: str(classes[i]))
+    return value | {name: [one[i] for i in order] for name, one in lists.items()}
 
 
 def _label(value: Any) -> Any:
@@ -131,8 +147,6 @@ def _label(value: Any) -> Any:
 
 def _score(whole: dict[str, Any], value: Any, how: How, seed: bytes | None) -> Any:
     if type(value) is list and len(value) > 1:
-        if isinstance(whole.get("classes", whole.get("labels")), list) and (how.label_only or how.top):
-            raise Unhardened("classes beside scores would tell their order")
         return _list(value, how, seed)
     if type(value) is list and value:
         return [_score(whole, value[0], how, seed)]

@@ -5,6 +5,7 @@ A text itself is not touched. Other hardenings of embeddings mean nothing and ar
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import msgspec
@@ -12,11 +13,10 @@ import msgspec
 from assay.guard.gateway.hardening.vectors import How
 from assay.guard.gateway.parts import Unhardened
 
-TELLING = frozenset(
-    {"logprobs", "top_logprobs", "prompt_logprobs", "token_logprobs", "token_ids", "prompt_token_ids", "hidden_states",
-     "kv_transfer_params"}
-)  # fmt: skip
-"""Fields that become null wherever they stand."""
+TELLING = re.compile(
+    r"log_?prob|(^|_)prob(s|abilit(y|ies))?(_|$)|logits|token_ids|hidden_states|kv_transfer_params", re.IGNORECASE
+)
+"""Names of fields that become null wherever they stand: vLLM's, SGLang's, llama.cpp's, Text Generation Inference's."""
 DEPTH = 64
 
 _any = msgspec.json.Decoder().decode
@@ -60,7 +60,7 @@ def _without(value: Any, depth: int = 0) -> Any:
     if depth > DEPTH:
         raise Unhardened("the answer is nested too deeply")
     if type(value) is dict:
-        return {name: None if name in TELLING else _without(one, depth + 1) for name, one in value.items()}
+        return {name: None if TELLING.search(name) else _without(one, depth + 1) for name, one in value.items()}
     if type(value) is list:
         return [_without(one, depth + 1) for one in value]
     return value
@@ -77,5 +77,5 @@ def _embeddings(how: How, body: bytes) -> bytes:
         vector = one.get("embedding") if type(one) is dict else None
         if type(vector) is not list or not all(type(value) in (float, int) for value in vector):
             raise Unhardened("an embedding is no list of numbers")
-        one["embedding"] = [round(value, how.digits) for value in vector]
+        one["embedding"] = [round(value, how.digits) + 0.0 for value in vector]  # -0.0 would tell a sign
     return msgspec.json.encode(answer)

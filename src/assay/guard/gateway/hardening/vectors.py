@@ -56,18 +56,18 @@ def harden(values: Sequence[float], how: How, seed: bytes | None) -> list[float]
     if how.label_only:
         return [1.0 if i == label else 0.0 for i in range(len(values))]
     result = [min(max(float(value), 0.0), 1.0) for value in values]
-    if how.top is not None and how.top < len(result):
-        kept = set(sorted(range(len(result)), key=lambda i: (i != label, -result[i]))[: how.top])
-        result = [value if i in kept else 0.0 for i, value in enumerate(result)]
+    ranking = sorted(range(len(result)), key=lambda i: (i != label, -result[i])) if how.top is not None else []
     if how.noise:
         if seed is None:
             raise ValueError("noise without a seed")
         result = _noisy(result, label, how.noise, seed)
     if how.buckets is not None:
         count = how.buckets
-        # What `top` took away stays away.
-        result = [(min(int(value * count), count - 1) + 0.5) / count if value else 0.0 for value in result]
-        _lead(result, label, 1 / count)
+        result = [(min(int(value * count), count - 1) + 0.5) / count for value in result]
+    for i in ranking[how.top :]:  # not before: noise keeps the sum, and would be told by the sum of what is left
+        result[i] = 0.0
+    if how.buckets is not None:
+        _lead(result, label, 1 / how.buckets)
     if how.digits is not None:
         result = [round(value, how.digits) for value in result]
         _lead(result, label, 10.0**-how.digits)
@@ -81,7 +81,7 @@ def chance(value: float, how: How, seed: bytes | None) -> float:
 
 
 def _noisy(values: list[float], label: int, deviation: float, seed: bytes) -> list[float]:
-    """Gaussian noise on what is not 0, the label and the sum kept. Box-Muller over a generator whose sequence Python
+    """Gaussian noise, with which the label and the sum stay. Box-Muller over a generator whose sequence Python
     keeps the same between versions, unlike that of its ``gauss``.
     """
     draw = Random(seed).random  # noqa: S311 - the seed is what is secret
@@ -89,8 +89,7 @@ def _noisy(values: list[float], label: int, deviation: float, seed: bytes) -> li
     noisy = [0.0] * len(values)
     for i, value in enumerate(values):
         normal = math.sqrt(-2.0 * math.log(1.0 - draw())) * math.cos(2.0 * math.pi * draw())
-        if value:
-            noisy[i] = max(value + deviation * normal, 1e-6)
+        noisy[i] = max(value + deviation * normal, 1e-6)
     first = max(range(len(noisy)), key=noisy.__getitem__)
     noisy[label], noisy[first] = noisy[first], noisy[label]
     if first < label and noisy[first] == noisy[label]:  # both as low as they can be

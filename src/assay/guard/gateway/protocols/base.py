@@ -53,8 +53,9 @@ class Predictions:
         if not hardener.how.noise or hardener.how.label_only:
             return None
         question = hardener.question
-        names = question.validator.names if question.validator is not None else ()
-        return seeds(hardener.key, hardener.model, self.rows(question), names)
+        known = question.validator
+        names, steps = (known.names, known.steps) if known is not None else ((), ())
+        return seeds(hardener.key, hardener.model, self.rows(question), names, steps)
 
     def error(self) -> bytes:
         """See `interface.Serving`."""

@@ -27,17 +27,18 @@ class Reported(msgspec.Struct, gc=False):
     completion_tokens: int | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
+    total_tokens: int | None = None
 
     def settle(self, usage: Usage) -> None:
         """Correct what was reserved."""
         given = self.input_tokens if self.prompt_tokens is None else self.prompt_tokens
         made = self.output_tokens if self.completion_tokens is None else self.completion_tokens
+        if made is None and self.total_tokens is not None:
+            made = self.total_tokens - (given or 0)  # nothing is left for embeddings
         if given is not None:
             usage.tokens_in = min(max(0, given), MOST)
         if made is not None:
             usage.tokens_out = min(max(0, made), MOST)
-        elif given is not None and self.completion_tokens is None:
-            usage.tokens_out = 0  # embeddings
 
 
 class _Choice(msgspec.Struct, gc=False):

@@ -12,7 +12,7 @@ from assay.guard.gateway.interface import Decision, Measure, Verb
 from assay.guard.gateway.protocols import rows
 from assay.guard.gateway.protocols.base import Predictions, any_json
 from assay.guard.gateway.protocols.interface import Asked, Found, Pattern, find
-from assay.guard.gateway.protocols.reading import Refused, parse, require_media, require_text, require_unique
+from assay.guard.gateway.protocols.reading import Refused, parse, require_media, require_readable, require_unique
 
 _MODEL = "/v1/models/{model}"
 _PATTERNS = tuple(
@@ -42,6 +42,28 @@ _question = msgspec.json.Decoder(_Question).decode
 _ANSWERS = ("predictions", "outputs", "results")
 
 
+def _frame(row: Any) -> int:
+    """Rows that one instance may be. KServe's servers for tables make a frame of each instance that is an object, so
+    that a list in it, or an object of values by index, is a column. A single list of numbers is taken for the vector
+    that it is to others. Raises `Refused` for lists of objects, which would be frames too.
+    """
+    if type(row) is list:
+        if any(type(one) is dict and one.keys() != {"b64"} for one in rows.flatten(row)):
+            raise Refused(422, "an instance is a list of objects")
+        return 1
+    if type(row) is not dict or row.keys() == {"b64"}:
+        return 1
+    columns = list(row.values())
+    if (
+        len(columns) == 1
+        and type(columns[0]) is list
+        and {type(one) for one in rows.flatten(columns[0])} <= {int, float}
+    ):
+        return 1
+    indices = set().union(*(one for one in columns if type(one) is dict))
+    return max(1, len(indices), *(len(one) for one in columns if type(one) is list))
+
+
 class KServe1(Predictions):
     """See the module."""
 
@@ -55,14 +77,19 @@ class KServe1(Predictions):
         """See `interface.Serving`."""
         if asked.hardened and asked.verb is Verb.EXPLAIN:
             raise Refused(403, "explanations are not given to this caller")
-        raw, keys = self._raw(asked)
+        raw, keys, framed = self._raw(asked)
         count, inner = rows.measure(raw, asked.validator)
         require_unique(asked.body, keys + inner)
+        if framed and asked.validator is None and asked.body.count(b"{") > 1:
+            value = parse(any_json, raw)
+            if type(value) is list:
+                count = sum(map(_frame, value))
         return Measure(rows=count)
 
-    def _raw(self, asked: Asked) -> tuple[Raw, int]:
+    def _raw(self, asked: Asked) -> tuple[Raw, int, bool]:
+        """Rows, keys around them, and whether some server may make frames of them: not of TensorFlow's examples."""
         require_media(asked.content_type, b"application/json")
-        require_text(asked.body)
+        require_readable(asked.body)
         question = parse(_question, asked.body)
         given = [raw for raw in (question.instances, question.inputs, question.examples) if raw is not UNSET]
         if len(given) != 1:
@@ -71,7 +98,7 @@ class KServe1(Predictions):
         assert isinstance(raw, Raw)
         if question.inputs is UNSET and rows.is_object(raw):
             raise Refused(422, "instances are a list")
-        return raw, 1 + (question.signature_name is not UNSET)
+        return raw, 1 + (question.signature_name is not UNSET), question.examples is UNSET
 
     def rows(self, asked: Asked) -> list[Any]:
         """See `interface.Serving`."""

@@ -9,25 +9,27 @@ import csv
 import re
 from typing import Any
 
-from assay.guard.gateway.protocols.base import any_json
-from assay.guard.gateway.protocols.reading import Refused, count_keys, exact, parse
+import msgspec
 
+from assay.guard.gateway.protocols.reading import Refused, count_keys, exact, parse, require_few, require_readable
+
+_BLANK = re.compile(r"^\s*$", re.MULTILINE)
 _ODD = re.compile("\r(?!\n)|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x85\u2028\u2029\ufeff]")
+_documents = msgspec.json.Decoder().decode_lines
 _SEVERAL = ("instances", "inputs", "dataframe_records", "dataframe_split")
 
 
 def lines(body: bytes) -> list[str]:
     """The lines, none of them empty. Raises `Refused`."""
-    try:
-        text = body.decode()
-    except UnicodeDecodeError:
-        raise Refused(400, "the body is no UTF-8") from None
+    require_readable(body)
+    require_few(body.count(b"\n"))
+    text = body.decode()
     if _ODD.search(text):
         raise Refused(400, "the body has a character that some readers take for the end of a line")
-    found = text.replace("\r\n", "\n").removesuffix("\n").split("\n")
-    if not all(line.strip() for line in found):
+    text = text.replace("\r\n", "\n").removesuffix("\n")
+    if _BLANK.search(text):
         raise Refused(422, "the body has an empty line")
-    return found
+    return text.split("\n")
 
 
 def fields(body: bytes) -> list[list[str]]:
@@ -35,9 +37,11 @@ def fields(body: bytes) -> list[list[str]]:
     found = lines(body)
     if b'"' in body:
         try:
-            rows = [next(csv.reader((line,), strict=True)) for line in found]
+            rows = list(csv.reader(found, strict=True))
         except csv.Error:
-            raise Refused(422, "the body is no CSV, or has a line break inside a field") from None
+            rows = []
+        if len(rows) != len(found):
+            raise Refused(422, "the body is no CSV, or has a line break inside a field")
     else:
         rows = [line.split(",") for line in found]
     if len(set(map(len, rows))) != 1:
@@ -48,7 +52,9 @@ def fields(body: bytes) -> list[list[str]]:
 def documents(body: bytes) -> list[Any]:
     """Rows of JSON Lines: lists of plain values, or objects of plain values and lists of them. Raises `Refused`."""
     found = lines(body)
-    rows = [parse(any_json, line.encode()) for line in found]
+    rows = parse(_documents, "\n".join(found).encode())
+    if len(rows) != len(found):
+        raise Refused(422, "a line is one row: a list or an object of plain values")
     for row in rows:
         values = row if type(row) is list else _values(row) if type(row) is dict else [[[]]]
         for value in values:
@@ -56,8 +62,7 @@ def documents(body: bytes) -> list[Any]:
             if any(type(one) in (list, dict) for one in inner):
                 raise Refused(422, "a line is one row: a list or an object of plain values")
     if body.count(b":") != sum(map(count_keys, rows)):
-        for line in found:
-            exact(line.encode())
+        exact(f"[{','.join(found)}]".encode())
     return rows
 
 

@@ -19,15 +19,15 @@ from assay.guard.gateway.parts import Unhardened
 from assay.guard.gateway.protocols import answers, rows
 from assay.guard.gateway.protocols.base import Predictions
 from assay.guard.gateway.protocols.interface import NOT_FOUND, Asked, Found, Hardener, Pattern, find
-from assay.guard.gateway.protocols.parameters import CODECS, json_length, require_allowed
+from assay.guard.gateway.protocols.parameters import CODECS, Wanted, asks_otherwise, json_length, require_allowed
 from assay.guard.gateway.protocols.reading import (
     Refused,
     parse,
     require_media,
-    require_text,
+    require_readable,
     require_unique,
 )
-from assay.guard.gateway.protocols.tensors import FLOATS, Parameters, Tensor, binary, elements, values
+from assay.guard.gateway.protocols.tensors import FLOATS, RANGES, Parameters, Tensor, binary, elements, values
 from assay.guard.gateway.schemas.validate import Invalid, Validator
 
 _MODEL = "/v2/models/{model}"
@@ -49,18 +49,10 @@ _RESERVED = frozenset({"stats", "ready", "versions", "infer"})
 """No models: Triton answers ``/v2/models/stats`` with the statistics of all."""
 
 
-class _Wanted(msgspec.Struct, forbid_unknown_fields=True, gc=False):
-    name: str
-    parameters: Parameters | UnsetType = UNSET
-
-    def keys(self) -> int:
-        return 1 + (0 if self.parameters is UNSET else 1 + len(self.parameters))
-
-
 class _Question(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     inputs: list[Tensor]
     id: str | UnsetType = UNSET
-    outputs: list[_Wanted] | UnsetType = UNSET
+    outputs: list[Wanted] | UnsetType = UNSET
     parameters: Parameters | UnsetType = UNSET
 
 
@@ -91,8 +83,8 @@ class OpenInference(Predictions):
             question, data = _read(asked, asked.validator)
         except Invalid as error:
             raise Refused(422, str(error)) from None
-        if asked.hardened and _binary_answer(question):
-            raise Refused(422, "this caller's answers come as JSON: do not ask for binary data")
+        if asked.hardened and asks_otherwise(question.parameters, question.outputs):
+            raise Refused(422, "this caller's answers come as plain JSON: do not ask for another form")
         batch = question.inputs[0].shape[0] if question.inputs[0].shape else 1
         if asked.validator is not None and data[0] is not _CHECKED:
             try:
@@ -177,7 +169,7 @@ def _read(asked: Asked, validator: Validator | None = None) -> tuple[_Question, 
         require_media(asked.content_type, b"application/json", b"application/octet-stream")
         length = given
     head = body if length == len(body) else body[:length]
-    require_text(head)
+    require_readable(head)
     question = parse(_question, head)
     if not question.inputs:
         raise Refused(422, "there are no inputs")
@@ -221,25 +213,20 @@ def _read(asked: Asked, validator: Validator | None = None) -> tuple[_Question, 
 
 
 def _fits(question: _Question, tensor: Tensor, validator: Validator) -> bool:
-    """Whether the only input is one row of numbers in a flat list, as wide as the schema."""
+    """Whether the only input is one row of numbers in a flat list, as wide as the schema, and its data type holds
+    whatever the schema lets through.
+    """
     return (
         len(question.inputs) == 1
         and validator.plain
-        and tensor.datatype not in ("BOOL", "BYTES")
+        and tensor.datatype in RANGES
+        and RANGES[tensor.datatype][0] <= validator.least
+        and validator.greatest <= RANGES[tensor.datatype][1]
+        and (validator.integral or tensor.datatype in FLOATS)
         and elements(tensor) == validator.width
         and isinstance(tensor.data, Raw)
         and b"[" not in bytes(memoryview(tensor.data)[1:64])
     )
-
-
-def _binary_answer(question: _Question) -> bool:
-    wanted = question.outputs if isinstance(question.outputs, list) else []
-    for parameters in (question.parameters, *(one.parameters for one in wanted)):
-        if isinstance(parameters, dict) and (
-            parameters.get("binary_data") or parameters.get("binary_data_output") or "classification" in parameters
-        ):
-            return True
-    return False
 
 
 def _plain(column: Sequence[Any]) -> list[Any]:
@@ -287,6 +274,8 @@ def _hardened(tensor: Tensor, hardener: Hardener, seeds: Sequence[bytes] | None)
         if width != 1:
             raise Unhardened("an output has several labels a row")
         if tensor.datatype == "BYTES":
+            if isinstance(tensor.parameters, dict) and tensor.parameters.get("content_type") == "base64":
+                raise Unhardened("an output's texts may be numbers in base64")
             return [harden_text(value) for value in flat]
         return [int(value) for value in flat] if tensor.datatype != "BOOL" else flat
     if width == 1:

@@ -17,7 +17,7 @@ from assay.guard.gateway.parts import Meter
 from assay.guard.gateway.protocols import tokens
 from assay.guard.gateway.protocols.events import Events, Reported
 from assay.guard.gateway.protocols.interface import Asked, Found, Hardener, Pattern, find
-from assay.guard.gateway.protocols.reading import Refused, exact, parse, require_media, require_text
+from assay.guard.gateway.protocols.reading import Refused, exact, parse, require_media, require_readable
 
 _PATTERNS = (
     Pattern("POST", "/v1/chat/completions", Verb.CHAT),
@@ -96,12 +96,12 @@ class OpenAI:
     def measure(self, asked: Asked) -> Measure:
         """See `interface.Serving`."""
         require_media(asked.content_type, b"application/json")
-        require_text(asked.body)
+        require_readable(asked.body)
         fields = parse(_fields, asked.body)
-        exact(asked.body)  # texts are full of colons: nothing cheaper would do
         path = _path(fields, asked.verb)
         if fields.keys() - _FIELDS[path]:
             raise Refused(422, "the body has a field that is not passed on here")
+        exact(asked.body)  # texts are full of colons: nothing cheaper would do
         if "model" not in fields or not (model := parse(_text, fields["model"])) or len(model) > 512:
             raise Refused(422, "the body names no model")
         times = _times(fields)
@@ -109,8 +109,8 @@ class OpenAI:
         out = 0
         if path != "/v1/embeddings":
             given = [_given(fields, name) for name in ("max_tokens", "max_completion_tokens", "max_output_tokens")]
-            limits = [limit for limit in given if limit is not None]
-            most = max(limits) if limits else asked.max_tokens  # of several, readers take different ones
+            # Of several, readers take different ones; and 0 is no limit to some (vLLM, SGLang).
+            most = max((limit or asked.max_tokens for limit in given if limit is not None), default=asked.max_tokens)
             out = max(most, _given(fields, "min_tokens") or 0) * times * rows
         stream = _true(fields, "stream")
         body = _with_usage(asked.body, fields) if stream and path != "/v1/responses" else None

@@ -6,7 +6,8 @@ import json
 import re
 from typing import Any
 
-from msgspec import UnsetType
+import msgspec
+from msgspec import UNSET, UnsetType
 
 from assay.guard.gateway.protocols.interface import Asked
 from assay.guard.gateway.protocols.reading import Refused
@@ -24,6 +25,17 @@ ALLOWED = {
 """Parameters that are passed on. Shared memory and whatever else could bring other data than the body's is refused."""
 CODECS = frozenset({"np", "pd", "str", "base64", "datetime"})
 """MLServer's content types of which one element is one value; ``pd_json`` and ``pickle`` are not."""
+
+
+class Wanted(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """An output that is asked for."""
+
+    name: str
+    parameters: Parameters | UnsetType = UNSET
+
+    def keys(self) -> int:
+        """How many keys its JSON has."""
+        return 1 + (0 if self.parameters is UNSET else 1 + len(self.parameters))
 
 
 def json_length(asked: Asked) -> int | None:
@@ -58,3 +70,16 @@ def require_allowed(parameters: Parameters | UnsetType) -> None:
             raise Refused(422, "a parameter is not one of those that are passed on")
         if name == "content_type" and value not in CODECS:
             raise Refused(422, "a content type of an input is not one of those that are read")
+
+
+def asks_otherwise(parameters: Parameters | UnsetType, outputs: list[Wanted] | UnsetType) -> bool:
+    """Whether numbers are to come as bytes, as ``score:index:label``, or as texts (MLServer's ``base64`` and ``str``),
+    in which nobody could find them.
+    """
+    wanted = [one.parameters for one in outputs] if isinstance(outputs, list) else []
+    for given in (parameters, *wanted):
+        if isinstance(given, dict) and (
+            given.get("binary_data") or given.get("binary_data_output") or "classification" in given
+        ):
+            return True
+    return any(isinstance(given, dict) and given.get("content_type", "np") not in ("np", "pd") for given in wanted)

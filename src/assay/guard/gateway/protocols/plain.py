@@ -22,7 +22,7 @@ from assay.guard.gateway.protocols.reading import (
     count_keys,
     parse,
     require_media,
-    require_text,
+    require_readable,
     require_unique,
 )
 
@@ -67,7 +67,7 @@ class Plain(Predictions):
 
     def _raw(self, asked: Asked) -> tuple[bytes | Raw, int]:
         require_media(asked.content_type, b"application/json")
-        require_text(asked.body)
+        require_readable(asked.body)
         raw: bytes | Raw = asked.body
         keys = 0
         for name in self._question:

@@ -18,6 +18,8 @@ T = TypeVar("T")
 
 DEPTH = 16
 """Lists and objects inside each other, of what is looked into."""
+MOST = 250_000
+"""Lists, objects and lines of a body at most: ten megabytes of nothing else take seconds to look through."""
 
 
 class Refused(Exception):
@@ -61,8 +63,18 @@ def parse(decode: Callable[[bytes | msgspec.Raw], T], body: bytes | msgspec.Raw)
         raise Refused(400, "the body is no JSON document") from None
 
 
-def require_text(body: bytes) -> None:
-    """Raise `Refused` where ``body`` is no UTF-8: parts that are skipped while reading are not looked at otherwise."""
+def require_few(parts: int) -> None:
+    """Raise `Refused` (413) where a body has so many parts that to look at each would hold up everybody else."""
+    if parts > MOST:
+        raise Refused(413, f"the body has more than {MOST} rows, texts, lists and objects")
+
+
+def require_readable(body: bytes) -> None:
+    """Raise `Refused` where ``body`` is no UTF-8 (parts that are skipped while reading are not looked at otherwise), or
+    has too many lists and objects.
+    """
+    if len(body) > MOST:
+        require_few(body.count(b"[") + body.count(b"{"))
     if not body.isascii():
         try:
             body.decode()
@@ -71,8 +83,8 @@ def require_text(body: bytes) -> None:
 
 
 def require_unique(body: bytes, keys: int) -> None:
-    """Raise `Refused` where a key stands twice in an object of ``body``, a JSON document with at least ``keys``
-    different keys in all its objects together.
+    """Raise `Refused` where a key stands twice in an object of ``body``, a JSON document that has at least ``keys``
+    keys, each counted once, in all its objects together.
 
     Each key has its colon: no more colons than keys, and none can stand twice. Otherwise (texts have colons too) the
     document is read again, slowly and exactly.

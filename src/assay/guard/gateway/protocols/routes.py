@@ -31,6 +31,10 @@ PROTOCOLS: dict[str, Callable[[RouteSettings], Protocol]] = {
     "openai": lambda route: OpenAI(),
     "json": lambda route: Plain(route.path or "/", route.rows, route.answers, route.websocket),
 }
+_UNREADABLE = (Refused, ValueError, OverflowError, RecursionError)
+HARDENED = 10_000
+"""Rows of a request at most whose answer is hardened: each prediction takes its time, and everybody waits."""
+_MANY = Decision(False, 413, "schema", f"this caller's requests have at most {HARDENED} rows")
 _NO_MODEL = Decision(False, 404, "route", "this model is not served here")
 _UNSERVED = Decision(False, 404, "route", "this is not served here")
 
@@ -127,7 +131,7 @@ class Serving:
             context.counted = (*context.counted, COUNTED)
         if measured.model and not served.serves(measured.model):
             return _NO_MODEL
-        return measured
+        return measured if measured.rows <= HARDENED or not context.harden else _MANY
 
     def harden(self, context: Context, status: int, content_type: bytes, body: bytes, question: bytes) -> bytes:
         """See `parts.Routes`."""
@@ -147,7 +151,7 @@ class Serving:
         hardener = Hardener(how, self._key, model, asked)
         try:
             return served.protocol.harden(hardener, content_type, body)
-        except (Refused, ValueError, OverflowError) as error:
+        except _UNREADABLE as error:
             raise Unhardened(str(error) or "the answer cannot be read") from None
 
     def meter(self, context: Context) -> Meter | None:
@@ -168,7 +172,7 @@ class Serving:
         try:
             verb = Verb(sample.verb)
             return served.protocol.table(Asked(verb, sample.request_type, {}, sample.request, served.validator))
-        except (Refused, ValueError, OverflowError):
+        except _UNREADABLE:
             return None
 
     def answers(self, sample: Sample) -> Answers | None:
@@ -177,7 +181,7 @@ class Serving:
             return None
         try:
             return self._served[sample.route].protocol.answers(sample.answer_type, sample.response)
-        except (Refused, ValueError, OverflowError):
+        except _UNREADABLE:
             return None
 
     def _asked(self, served: _Served, context: Context, body: bytes, validator: Validator | None) -> Asked:

@@ -31,7 +31,7 @@ _nested = (
     msgspec.json.Decoder(list[list[list[float]]]).decode,
     msgspec.json.Decoder(list[list[list[list[float]]]]).decode,
 )
-_HUGE = re.compile(rb"[0-9]{309}")
+_HUGE = re.compile(rb"(?<![0-9])[0-9]{309}")  # where digits begin, and nowhere else: that would take seconds
 _OPENING = re.compile(rb"[\[ \t\r\n]*")
 
 

@@ -6,6 +6,7 @@ model of its own.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from assay.guard.gateway.interface import Decision, Measure, Verb
 from assay.guard.gateway.protocols import lines, rows
 from assay.guard.gateway.protocols.base import Predictions, any_json
 from assay.guard.gateway.protocols.interface import Asked, Found, Pattern, find
-from assay.guard.gateway.protocols.reading import Refused, parse, require_media, require_text, require_unique
+from assay.guard.gateway.protocols.reading import Refused, parse, require_media, require_readable, require_unique
 from assay.guard.gateway.schemas.validate import Invalid, Validator
 
 _PATTERNS = (Pattern("POST", "/invocations", Verb.INFER), Pattern("GET", "/ping", Verb.HEALTH))
@@ -29,6 +30,10 @@ OTHERS = (
     b"x-amzn-sagemaker-target-container-hostname",
 )
 """Headers that choose among models in other ways: their value is the version."""
+ATTRIBUTES = b"x-amzn-sagemaker-custom-attributes"
+"""By which TensorFlow's container takes model, version and method; to others it is any text."""
+_TENSORFLOW = re.compile(rb"tfs-[^,]*")
+_CHOICE = re.compile(rb"tfs-(model-name|model-version|method)=([A-Za-z0-9][A-Za-z0-9._-]{0,255})")
 
 
 class _Split(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -151,14 +156,28 @@ def target(asked: Asked) -> tuple[str, str]:
         raise Refused(400, "a header that chooses the model cannot be read")
     model = asked.headers.get(TARGET, b"").decode("ascii")
     versions = [asked.headers[name].decode("ascii") for name in OTHERS if name in asked.headers]
-    if len(versions) > 1:
+    attributes = _attributes(asked.headers[ATTRIBUTES]) if ATTRIBUTES in asked.headers else {}
+    if len(versions) > 1 or (attributes and chosen):
         raise Refused(400, "several headers choose the model")
+    if attributes:
+        return attributes.get("model-name", ""), attributes.get("model-version", "")
     return model, "".join(versions)
+
+
+def _attributes(value: bytes) -> dict[str, str]:
+    """What of ``ATTRIBUTES`` chooses the model. Raises `Refused`."""
+    if b"tfs-" not in value:
+        return {}
+    found = [_CHOICE.fullmatch(one) for one in _TENSORFLOW.findall(value)]
+    chosen = {one[1].decode(): one[2].decode() for one in found if one is not None}
+    if len(chosen) != len(found) or chosen.get("method", "predict") not in ("predict", "classify", "regress"):
+        raise Refused(400, "a header that chooses the model cannot be read")
+    return chosen
 
 
 def _raw(asked: Asked) -> tuple[bytes | Raw, int, list[str] | None]:
     """Rows, keys around them, and the columns' names where they stand apart."""
-    require_text(asked.body)
+    require_readable(asked.body)
     if not rows.is_object(asked.body):
         if asked.body.lstrip()[:1] != b"[":
             raise Refused(422, "the body is neither a list nor an object")

@@ -6,13 +6,14 @@ The shape is what limits count, so nothing is believed of it that the data does 
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import UNSET, Raw, UnsetType
+from msgspec import UNSET, Meta, Raw, UnsetType
 
-from assay.guard.gateway.protocols.reading import Refused, parse
+from assay.guard.gateway.protocols.reading import Refused, parse, require_few
 from assay.guard.gateway.protocols.rows import flatten, shape
 
 SIZES = {
@@ -29,10 +30,34 @@ MOST = 1 << 31
 """Elements of a tensor."""
 DIMENSIONS = 16
 
+RANGES = {
+    **{f"INT{bits}": (-(2.0 ** (bits - 1)), 2.0 ** (bits - 1) - 1) for bits in (8, 16, 32, 64)},
+    **{f"UINT{bits}": (0.0, 2.0**bits - 1) for bits in (8, 16, 32, 64)},
+    **{
+        name: (-most, most)
+        for name, most in (
+            ("FP16", 65504.0), ("BF16", 2.0**128 - 2.0**120), ("FP32", 2.0**128 - 2.0**104),
+            ("FP64", sys.float_info.max),
+        )
+    },
+}  # fmt: skip
+"""Least and greatest finite number by data type. A server cuts off or wraps round what does not fit, and thus reads
+another number than the one that was checked.
+"""
+
 _any = msgspec.json.Decoder().decode
-_floats = msgspec.json.Decoder(list[float]).decode
-_nested = msgspec.json.Decoder(list[list[float]]).decode
-_KINDS: dict[str, tuple[type, ...]] = {"BOOL": (bool, int), "BYTES": (str,)}
+
+
+def _numbers(datatype: str) -> Any:
+    low, high = RANGES[datatype]
+    if datatype in FLOATS:
+        return list[Annotated[float, Meta(ge=low, le=high)]]
+    return list[Annotated[float, Meta(ge=low, le=high, multiple_of=1)]]  # 3.0 is a whole number too
+
+
+_TYPES = {datatype: _numbers(datatype) for datatype in RANGES}
+_FLAT: dict[str, Any] = {datatype: msgspec.json.Decoder(kind).decode for datatype, kind in _TYPES.items()}
+_NESTED: dict[str, Any] = {datatype: msgspec.json.Decoder(list[kind]).decode for datatype, kind in _TYPES.items()}  # type: ignore[valid-type]
 
 Parameters = dict[str, str | bool | int | float]
 
@@ -75,10 +100,10 @@ def values(tensor: Tensor) -> list[Any]:
     kind = tensor.datatype
     found: list[Any]
     nested = bytes(memoryview(raw)[:64]).lstrip()[1:].lstrip()[:1] == b"["
-    if kind not in _KINDS and not nested:
-        found = parse(_floats, raw)
-    elif kind not in _KINDS and len(tensor.shape) == 2:
-        rows = parse(_nested, raw)
+    if kind in RANGES and not nested:
+        found = parse(_FLAT[kind], raw)
+    elif kind in RANGES and len(tensor.shape) == 2:
+        rows = parse(_NESTED[kind], raw)
         if len(rows) != tensor.shape[0] or set(map(len, rows)) != {tensor.shape[1]}:
             raise Refused(422, "a tensor's data is not as long as its shape says")
         return [value for row in rows for value in row]
@@ -87,18 +112,30 @@ def values(tensor: Tensor) -> list[Any]:
         if type(value) is not list or (nested and list(shape(value)) != tensor.shape):
             raise Refused(422, "a tensor's data is not as long as its shape says")
         found = flatten(value)
-        allowed = _KINDS.get(kind, (int, float))
-        if not set(map(type, found)) <= set(allowed):
+        if not _fit(found, kind):
             raise Refused(422, "a tensor's data does not fit its data type")
     if len(found) != wanted:
         raise Refused(422, "a tensor's data is not as long as its shape says")
     return found
 
 
+def _fit(found: list[Any], kind: str) -> bool:
+    if kind == "BYTES":
+        return set(map(type, found)) <= {str}
+    if kind == "BOOL":  # any other number is true to some
+        return set(map(type, found)) <= {bool, int} and set(found) <= {0, 1}
+    try:
+        msgspec.convert(found, _TYPES[kind])
+    except (msgspec.ValidationError, OverflowError):
+        return False
+    return True
+
+
 def binary(tensor: Tensor, data: memoryview) -> Sequence[Any]:
     """The elements out of ``data``, which is exactly this tensor's: an array, or byte strings. Raises `Refused`."""
     wanted = elements(tensor)
     if tensor.datatype == "BYTES":
+        require_few(wanted)
         found = list(_strings(data, wanted))
         if len(found) != wanted:
             raise Refused(422, "a tensor's data is not as long as its shape says")

@@ -1,7 +1,8 @@
 """How many tokens a prompt may have: a careful estimate that is corrected when the model says how many it had.
 
 The rule: one for each four ASCII letters or spaces, one for each two other bytes of UTF-8, both rounded up for each
-text, four more for each object (a message's frame), one for each token id, and a fixed number for each picture.
+text, four more for each object (a message's frame), one for each token id, and a fixed number for each picture. What
+stands beside a picture or sound counts like anything else: whoever calls a whole message a picture saves nothing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from assay.guard.gateway.protocols.reading import DEPTH, Refused
+from assay.guard.gateway.protocols.reading import DEPTH, Refused, require_few
 
 IMAGE = 1105
 """Of a picture: OpenAI's count for 2048 by 4096 pixels in high detail."""
@@ -18,6 +19,8 @@ REMOTE = 16_384
 _PLAIN = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ "
 _PICTURES = frozenset({"image_url", "input_image", "image"})
 _MEDIA = frozenset({"input_audio", "audio_url", "video_url", "input_file", "file", "video", "audio"})
+_DATA = _PICTURES | _MEDIA | {"file_data", "file_url", "file_id"}
+"""Fields that hold the picture, sound, film or file itself, or say where it is."""
 
 
 def of_text(text: str) -> int:
@@ -34,21 +37,21 @@ def estimate(value: Any, depth: int = 0) -> int:
     if depth > 2 * DEPTH:
         raise Refused(422, "the body is nested too deeply")
     if type(value) is list:
-        return sum(estimate(one, depth + 1) for one in value) if set(map(type, value)) != {int} else len(value)
+        if set(map(type, value)) == {int}:
+            return len(value)
+        require_few(len(value))
+        return sum(estimate(one, depth + 1) for one in value)
     if type(value) is dict:
         kind = value.get("type")
-        if type(kind) is str and kind in _PICTURES:
-            return IMAGE
-        if type(kind) is str and kind in _MEDIA:
-            return _media(value)
-        return 4 + sum(of_text(name) + estimate(one, depth + 1) for name, one in value.items())
+        if kind == "item_reference":
+            raise Refused(422, "what is only referred to cannot be measured")
+        if type(kind) is not str or kind not in _PICTURES | _MEDIA:
+            return 4 + sum(of_text(name) + estimate(one, depth + 1) for name, one in value.items())
+        data = [one for name, one in value.items() if name in _DATA]
+        beside = sum(of_text(name) + estimate(one, depth + 1) for name, one in value.items() if name not in _DATA)
+        # A sound's bytes over four, where they come along, are more than any sound has.
+        return beside + (IMAGE if kind in _PICTURES else max(REMOTE, sum(map(len, texts(data, depth))) // 4))
     return 1
-
-
-def _media(value: dict[str, Any]) -> int:
-    """Its bytes over four where it comes along; more than any sound has."""
-    longest = max(map(len, texts(value)), default=0)
-    return max(REMOTE, longest // 4)
 
 
 def texts(value: Any, depth: int = 0) -> Iterator[str]:

@@ -49,10 +49,16 @@ class Validator:
         self._lists = tuple(list[kind] for kind in self._types)  # type: ignore[valid-type]
         self._allowed = tuple((i, frozenset(column.values)) for i, column in enumerate(self.columns) if _loose(column))
         self._low, self._high, self._whole, self._null = _bounds(schema)
+        self.steps = tuple(map(_step, self._low, self._high))
+        """A thousandth of each number's range; 0 where it has none."""
         self._ranges = not self._allowed and not any(self._whole)
         """Whether ranges are all there is to check of numbers."""
         self.plain = all(column.kind in ("number", "integer") and not column.nullable for column in self.columns)
         """Whether a row is nothing but numbers."""
+        self.least, self.greatest, self.integral = min(self._low), max(self._high), all(self._whole)
+        """Of the numbers of a row that is `plain`: what they may be at all, and whether all have to be whole."""
+        self._whole_rows = not any(self._null)
+        """Whether a named row has all of its columns."""
         self._fields = tuple(f"f{i}" for i in range(len(self.columns)))
         if self.vector is not None:
             number = _number(self.vector)
@@ -87,8 +93,9 @@ class Validator:
             raise DocumentError(f"the schema's column names cannot be used: {error}") from None
 
     def decode(self, raw: bytes | msgspec.Raw) -> tuple[int, int]:
-        """Rows of a JSON list of arrays or of objects, all checked: how many, and how many keys they have at least (all
-        of them where no column may be left out). Raises `Invalid`, or `msgspec.DecodeError` for what is no JSON.
+        """Rows of a JSON list of arrays or of objects, all checked: how many, and how many keys they have (0 where
+        columns may be left out: nobody has counted then). Raises `Invalid`, or `msgspec.DecodeError` for what is no
+        JSON.
         """
         named = _opens_object(raw)
         decoder = self._named if named else self._positional
@@ -101,7 +108,7 @@ class Validator:
         self.count(len(rows))
         if self._allowed:
             self._members(rows)
-        return len(rows), len(rows) * max(1, len(self.columns)) if named else 0
+        return len(rows), len(rows) * max(1, len(self.columns)) if named and self._whole_rows else 0
 
     def single(self, raw: bytes | msgspec.Raw) -> None:
         """Check one positional row where `plain`, read and checked in one step. Raises as `decode`."""
@@ -256,6 +263,10 @@ def _type(column: Column) -> Any:
         length = TEXT if column.max_length is None else column.max_length
         kind = Annotated[str, Meta(max_length=length)]
     return kind | None if column.nullable else kind
+
+
+def _step(low: float, high: float) -> float:
+    return (high - low) / 1000 if -MAX < low < high < MAX else 0.0
 
 
 def _bounds(schema: Schema) -> tuple[list[float], list[float], list[bool], list[bool]]:
