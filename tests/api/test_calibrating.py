@@ -52,14 +52,15 @@ def data(tmp_path, monkeypatch):
 NUMBERS = ("label", "name")
 
 
-def captured(folder, callers=25, asked=30, **changes):
-    """What a gateway captured of honest callers."""
+def captured(folder, callers=25, asked=30, odd=None, **changes):
+    """What a gateway captured of honest callers, and of ``odd``, who asks about what nobody else does."""
     frames = []
     for caller in range(callers):
-        mine = rows(asked, seed=caller + 10)
+        mine = rows(asked, seed=caller + 10) * (50 if caller == odd else 1)
         score = Model().predict_proba(mine)
         columns = {
             "caller": [f"c{caller}"] * asked,
+            "inferenceId": [f"request-{caller}-{i}" for i in range(asked)],
             "inferenceTime": [f"2026-06-01T12:{i % 60:02}:00Z" for i in range(asked)],
             **{name: mine[:, i] for i, name in enumerate("abc")},
             "probabilities": score.tolist(),
@@ -80,6 +81,15 @@ def test_from_simulated_and_from_captured_callers(data, monkeypatch):
     captured("captured")
     learned = calibrate("data.csv", "captured.json", captured="captured", leave_out=NUMBERS)
     assert learned.streams <= 25 and calibration.load("captured.json").version == learned.version != made.version
+
+
+def test_who_is_left_out_can_be_found_in_the_access_log(data, capfd):
+    captured("captured", callers=40, asked=60, odd=7)
+    words = ["--data", "data.csv", "--captured", "captured", "--leave-out", "label", "--leave-out", "name"]
+    assert main(["gateway", "calibrate", *words, "-O", "made.json"]) == 0
+    told = capfd.readouterr().err
+    assert "too unlike the others: c7 (request request-7-0)" in told and "extendedRequestId" in told
+    assert "c7 (request request-7-0)" in calibration.load("made.json").excluded
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import polars
 
     from assay.guard.gateway.detect.calibrating import Stream
+    from assay.guard.gateway.interface import Table
 
 QUERIES = 1000
 """Of each simulated caller: what a share of false alarms is about."""
@@ -53,7 +54,7 @@ class Calibrated:
     expected: float
     """Share of honest callers that it would flag in `QUERIES` queries."""
     excluded: tuple[str, ...]
-    """Observed callers who were too far from the others to learn from."""
+    """Observed callers who were too far from the others to learn from, with the id of a request of theirs."""
 
 
 def calibrate(
@@ -69,7 +70,7 @@ def calibrate(
 ) -> Calibrated:
     """Write a calibration to ``output``: from the training rows ``data`` (columns of numbers, ``leave_out`` not among
     them) and either the folder ``captured`` (Parquet, as the gateway captures) or callers simulated on ``model`` (it
-    has ``predict_proba``). Raises `AssayError`.
+    has ``predict_proba``; a pipeline may take columns of text, too). Raises `AssayError`.
     """
     try:
         import numpy as np
@@ -93,13 +94,12 @@ def calibrate(
     frame = frame.drop(leave_out)
     if not frame.width or not frame.height:
         raise UsageError(f"{data} has nothing to learn from: {frame.height} row(s) of {frame.width} column(s)")
-    rows = _numbers(frame, frame.columns, data)
-    reference = Table(rows[np.isfinite(rows).all(axis=1)], tuple(frame.columns))
-    streams = (
-        _observed(captured, frame.columns)
-        if captured is not None
-        else _simulated(model, reference.features, frame.columns, seed)
-    )
+    if captured is not None:
+        rows = _numbers(frame, frame.columns, data)
+        reference = Table(rows[np.isfinite(rows).all(axis=1)], tuple(frame.columns))
+        streams = _observed(captured, frame.columns)
+    else:
+        reference, streams = _simulated(model, frame, seed)
     made = calibrating.calibrate(
         reference,
         streams,
@@ -112,22 +112,35 @@ def calibrate(
     return Calibrated(made.version, made.streams, made.expected, made.excluded)
 
 
-def _simulated(model: Any, rows: numpy.ndarray, columns: Sequence[str], seed: int) -> list[Stream]:
+def _simulated(model: Any, frame: polars.DataFrame, seed: int) -> tuple[Table, list[Stream]]:
+    """What detectors see of the training data, its numbers, and of honest callers who ask about rows like these."""
     import numpy as np
 
     from assay.guard.gateway.detect.calibrating import Stream
     from assay.guard.gateway.interface import Answers, Table
     from assay.guard.gateway.simulate import traffic
     from assay.guard.gateway.simulate.predictors import Fitted
+    from assay.guard.gateway.simulate.texts import encoding_of
     from assay.guard.gateway.simulate.world import world_of
 
-    predictor = Fitted(model, columns, "the model")
-    world = world_of(predictor.predict, rows, columns, None)
+    predictor = Fitted(model, frame.columns, "the model")
+    encoding = encoding_of(frame, predictor.names)
+    if encoding.groups:
+        predictor.encode(encoding)
+    if not encoding.numbers:
+        raise UsageError("detectors look at numbers, and the data have none")
+    rows = encoding.rows(frame)
+    rows = rows[np.isfinite(rows).all(axis=1)]
+    if not len(rows):
+        raise UsageError("no row of the data is complete: in each of them a number or a text is missing")
+    world = world_of(predictor.predict, rows, predictor.names, None, predictor.texts)
+    columns = tuple(predictor.names[i] for i in world.seen)
     streams = []
     for i, (kind, asked) in enumerate(traffic.honest(world, np.random.default_rng(seed), CALLERS, QUERIES)):
         said = predictor.predict(asked)
-        streams.append(Stream(f"{kind}-{i}", Table(asked, tuple(columns)), Answers(said.argmax(axis=1), said)))
-    return streams
+        seen = Table(asked[:, world.seen], columns)
+        streams.append(Stream(f"{kind}-{i}", seen, Answers(said.argmax(axis=1), said)))
+    return Table(rows[:, world.seen], columns), streams
 
 
 def _observed(folder: str, columns: Sequence[str]) -> list[Stream]:
@@ -157,8 +170,14 @@ def _observed(folder: str, columns: Sequence[str]) -> list[Stream]:
             seconds = _seconds(mine)
         except polars.exceptions.PolarsError:
             raise UsageError(f"the column 'inferenceTime' of {folder} holds no times") from None
-        streams.append(Stream(str(caller), table, Answers(labels, said), seconds))
+        streams.append(Stream(_named(str(caller), mine), table, Answers(labels, said), seconds))
     return streams
+
+
+def _named(caller: str, frame: polars.DataFrame) -> str:
+    """What was captured knows callers by a keyed digest; the access log tells who asked one of their requests."""
+    ids = frame["inferenceId"].drop_nulls() if "inferenceId" in frame.columns else frame.clear()["caller"]
+    return f"{caller} (request {ids[0]})" if ids.len() else caller
 
 
 def _seconds(frame: polars.DataFrame) -> float:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     import polars
 
     from assay.guard.gateway.settings import Settings
-    from assay.guard.gateway.simulate.interface import Labelled, Predictor, Progress, Report
+    from assay.guard.gateway.simulate.interface import Labelled, Progress, Report
+    from assay.guard.gateway.simulate.texts import Encoding
 
 LABELS = ("label", "target", "class", "y")
 """Columns that are taken for the label where nobody names one, in this order."""
@@ -53,20 +54,29 @@ def simulate(model: Any, asked: Asked, name: str = "the model", *, progress: Pro
         from assay.guard.gateway.simulate.predictors import Fitted
         from assay.guard.gateway.simulate.run import simulate as run
         from assay.guard.gateway.simulate.settings_grid import settings_of
+        from assay.guard.gateway.simulate.texts import encoding_of
     except ImportError:
         raise MissingExtraError("a simulation", "simulate") from None
     if asked.queries < 25:
         raise UsageError("attacks of fewer than 25 queries say nothing", hint="--queries 2500")
+    if asked.seed < 0:
+        raise UsageError("a seed is no negative number")
     if 0 < asked.callers < 20:
         raise UsageError("detectors cannot be calibrated on fewer than 20 honest callers", hint="--callers 200, or 0")
     settings = _settings(asked.config)
     frame = _frame(asked.data)
     label = _label(frame.columns, model, asked.label)
     predictor = Fitted(model, [column for column in frame.columns if column != label], name)
+    encoding = encoding_of(frame, predictor.names)
     notes = [f"Labels are the column {label!r}."] if asked.label is None else []
-    members = _labelled(frame, label, predictor, notes)
+    if encoding.groups:
+        predictor.encode(encoding)
+        notes.append(
+            "Attackers send texts as they are, one for another; detectors look at the columns of numbers alone."
+        )
+    members = _labelled(frame, label, predictor.classes, encoding, notes)
     if asked.holdout is not None:
-        others = _labelled(_frame(asked.holdout), label, predictor, notes)
+        others = _labelled(_frame(asked.holdout), label, predictor.classes, encoding, notes)
         if shared := _shared(members, others):
             notes.append(f"{shared:,} rows of the holdout are also in the data: they count on both sides.")
         data = Data(members, others, True)
@@ -74,6 +84,7 @@ def simulate(model: Any, asked: Asked, name: str = "the model", *, progress: Pro
         order = np.random.default_rng(asked.seed).permutation(len(members))
         half = len(order) // 2
         data = Data(members.part(order[:half]), members.part(order[half:]), False)
+    _require()
     return run(
         predictor,
         data,
@@ -81,12 +92,28 @@ def simulate(model: Any, asked: Asked, name: str = "the model", *, progress: Pro
         model=name,
         queries=asked.queries,
         seed=asked.seed,
-        detect=_detect(settings) if asked.callers else None,
+        detect=_detect(settings) if asked.callers and encoding.numbers else None,
         callers=asked.callers,
         budget=_budget(settings),
         notes=notes,
         **({"progress": progress} if progress is not None else {}),
     )
+
+
+def _require() -> None:
+    """Raise `MissingExtraError` before minutes are spent, not after; and keep to ourselves what the toolbox lacks."""
+    import warnings
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # PyTorch is not there, and is not needed
+            import art.attacks.evasion
+            import art.attacks.inference.membership_inference
+            import art.estimators.classification  # noqa: F401
+    except ImportError:
+        raise MissingExtraError(
+            "a simulation (the adversarial-robustness-toolbox is not installed)", "simulate"
+        ) from None
 
 
 def _settings(path: str | None) -> Settings | None:
@@ -103,16 +130,12 @@ def _detect(settings: Settings | None) -> Any:
     return settings.detect if settings is not None else Detect()
 
 
-def _budget(settings: Settings | None) -> dict[str, int]:
-    """Rows a day by plan: the daily quota, or the part of a longer one that a day has."""
-    found = {}
-    for name, plan in (settings.plans if settings is not None else {}).items():
-        days = {"day": 1.0, "week": 7.0, "month": 30.0}
-        limits = [limit / days[period] for period, limit in plan.rows.items() if period in days]
-        limits += [limit * 24.0 for period, limit in plan.rows.items() if period == "hour"]
-        if limits:
-            found[name] = max(1, int(min(limits)))
-    return found
+def _budget(settings: Settings | None) -> dict[str, dict[str, int]]:
+    """Budgets in rows, by plan and period."""
+    plans = settings.plans if settings is not None else {}
+    return {
+        name: {str(period): limit for period, limit in plan.rows.items()} for name, plan in plans.items() if plan.rows
+    }
 
 
 def _frame(place: Any) -> polars.DataFrame:
@@ -142,34 +165,29 @@ def _label(columns: Sequence[str], model: Any, wanted: str | None) -> str:
     raise UsageError("which column has the labels is not clear", hint="name it: --label COLUMN")
 
 
-def _labelled(frame: polars.DataFrame, label: str, predictor: Predictor, notes: list[str]) -> Labelled:
-    """The rows that can be used: numbers in all columns that the model knows, and a label."""
+def _labelled(
+    frame: polars.DataFrame, label: str, classes: Sequence[str], encoding: Encoding, notes: list[str]
+) -> Labelled:
+    """The rows that can be used: numbers and known texts in all columns of the model, and a label."""
     import numpy as np
-    import polars
 
     from assay.guard.gateway.simulate.interface import Labelled
     from assay.guard.gateway.simulate.predictors import word
 
-    if missing := [name for name in (*predictor.names, label) if name not in frame.columns]:
+    if missing := [name for name in (*(name for name, _ in encoding.columns), label) if name not in frame.columns]:
         raise UsageError(f"the data have no column {missing[0][:100]!r}")
-    for name in predictor.names:
-        if not (frame.schema[name].is_numeric() or frame.schema[name] == polars.Boolean):
-            raise UsageError(
-                f"the column {name[:100]!r} is no number, and attacks move numbers",
-                hint="simulate the last step of the pipeline on the encoded columns",
-            )
-    rows = frame.select(polars.col(name).cast(polars.Float64) for name in predictor.names).to_numpy()
+    rows = encoding.rows(frame)
     said = [word(value) for value in frame[label].to_list()]
-    places = {name: i for i, name in enumerate(predictor.classes)}
+    places = {name: i for i, name in enumerate(classes)}
     labels = np.array([places.get(one, -1) for one in said])
     if (labels < 0).all():
         raise UsageError(
             f"no label of the column {label!r} is a class of the model: {said[0][:60]!r} is not among "
-            f"{', '.join(predictor.classes)[:200]}"
+            f"{', '.join(classes)[:200]}"
         )
     usable = np.isfinite(rows).all(axis=1) & (labels >= 0)
     if left := int((~usable).sum()):
-        notes.append(f"{left:,} rows were left out: a number or a known label was missing.")
+        notes.append(f"{left:,} rows were left out: a number, a known text or a known label was missing.")
     return Labelled(np.ascontiguousarray(rows[usable], dtype=np.float64), labels[usable])
 
 

@@ -11,28 +11,54 @@ from assay.errors import UsageError
 
 def configure(actions: Any) -> None:
     """The actions' flags."""
-    state = actions.add_parser("attest", help="state how the endpoint was used, from the access log, as evidence")
+    state = actions.add_parser(
+        "attest",
+        help="state how the endpoint was used, from the access log, as evidence",
+        description="State from the access log, as signed evidence about the model: which version answered, what "
+        "failed, who was flagged. Exit code 1: something is not as it should be, and the evidence says so.",
+    )
     state.add_argument("--log", action="append", metavar="FILE", help="JSON access log (repeatable)")
     state.add_argument("--gateway", metavar="FILE", help="the gateway file: its log and its model")
     state.add_argument("--target", metavar="TARGET", help="the model that the evidence is about")
-    state.add_argument("--since", default="1d", metavar="TIME", help="so much time until now (default 1d)")
-    state.add_argument("--failures", type=float, default=0.01, metavar="SHARE", help="tolerated (default 0.01)")
+    state.add_argument("--since", default="1d", metavar="TIME", help="how far back from now (default 1d)")
+    state.add_argument(
+        "--failures", type=float, default=0.01, metavar="SHARE", help="of answers, tolerated (default 0.01)"
+    )
+    state.add_argument("--unfinished", default="10m", metavar="TIME", help="how long requests may take (default 10m)")
     state.add_argument("--no-attest", action="store_true", help="look and sign nothing")
     flags.making(state, attest)
-    schema = actions.add_parser("schema", help="infer what requests must look like from a baseline of training data")
+    schema = actions.add_parser(
+        "schema",
+        help="infer what requests must look like from a baseline of training data",
+        description="Infer what requests must look like (columns, types, ranges, known values) from a baseline of the "
+        "training data, as a file to edit. In a gateway file 'schema: {baseline: FILE}' needs no such file.",
+    )
     schema.add_argument("baseline", metavar="BASELINE", help="what 'assay baseline' wrote")
-    schema.add_argument("--slack", type=float, default=0.0, metavar="SHARE", help="beyond the range of the data")
+    schema.add_argument(
+        "--slack",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="how far numbers may lie beyond the range of the data, as a share of it (default 0)",
+    )
     schema.add_argument("--leave-out", action="append", default=[], metavar="COLUMN", help="the label, for instance")
     schema.add_argument("-O", "--output-file", metavar="FILE", required=True, help="write the schema here")
     schema.set_defaults(run=infer)
-    learn = actions.add_parser("calibrate", help="learn what honest callers look like: the detectors' thresholds")
-    learn.add_argument("--data", required=True, metavar="DATA", help="the training data (numbers)")
+    learn = actions.add_parser(
+        "calibrate",
+        help="learn what honest callers look like: the detectors' thresholds",
+        description="Learn what honest callers look like, from the training data and from callers: simulated ones "
+        "(--model) or those that the gateway captured (--captured). Detectors then tell who asks otherwise.",
+    )
+    learn.add_argument("--data", required=True, metavar="DATA", help="the training data")
     learn.add_argument("--captured", metavar="FOLDER", help="what the gateway captured of honest callers")
     learn.add_argument("--leave-out", action="append", default=[], metavar="COLUMN", help="the label, for instance")
     learn.add_argument("--model", metavar="FILE", help="or: the model (joblib, pickle), to simulate honest callers on")
     learn.add_argument("--target", metavar="TARGET", help="folder that the model's evidence is about")
-    learn.add_argument("--false-alarms", type=float, default=0.01, metavar="SHARE", help="of honest callers")
-    learn.add_argument("--seed", type=int, default=0, metavar="N")
+    learn.add_argument(
+        "--false-alarms", type=float, default=0.01, metavar="SHARE", help="of honest callers (default 0.01)"
+    )
+    learn.add_argument("--seed", type=int, default=0, metavar="N", help="the same seed gives the same calibration")
     learn.add_argument("-O", "--output-file", metavar="FILE", required=True, help="write the calibration here")
     flags.trusting(learn)
     flags.evidence(learn)
@@ -66,7 +92,7 @@ def attest(parsed: argparse.Namespace) -> int:
         logs,
         target,
         durations.parse(parsed.since, "--since"),
-        limits=Limits(parsed.failures),
+        limits=Limits(parsed.failures, unfinished=durations.parse(parsed.unfinished, "--unfinished")),
         findings=findings,
         sign=not parsed.no_attest,
         **flags.made_with(parsed, "reading"),
@@ -123,6 +149,7 @@ def calibrate(parsed: argparse.Namespace) -> int:
         printing.note(f"assay: that share is a guess, until there are {WANTED} callers")
     if made.excluded:
         printing.note(f"assay: left out, too unlike the others: {', '.join(made.excluded[:10])}")
+        printing.note("assay: who that is, the access log says: look for the request as extendedRequestId")
     return 0
 
 

@@ -7,7 +7,6 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from assay.cli import flags, printing
-from assay.errors import UsageError
 
 if TYPE_CHECKING:
     from assay.guard.gateway.simulate.interface import Report
@@ -15,8 +14,13 @@ if TYPE_CHECKING:
 
 def configure(actions: Any) -> None:
     """The action's flags."""
-    parser = actions.add_parser("simulate", help="attack a copy of your model, and see what each setting buys")
-    parser.add_argument("--model", required=True, metavar="FILE", help="a scikit-learn classifier (joblib or pickle)")
+    parser = actions.add_parser(
+        "simulate",
+        help="attack a copy of your model, and see what each setting buys",
+        description="Attack a copy of your model on this machine: copies, membership inference and inversion, with "
+        "each way of hardening answers; then let the detectors look at each attacker. No request leaves the machine.",
+    )
+    parser.add_argument("--model", required=True, metavar="FILE", help="a scikit-learn model (joblib or pickle)")
     parser.add_argument("--data", required=True, metavar="FILE", help="rows that it was trained on, with labels")
     parser.add_argument("--holdout", metavar="FILE", help="rows that it has never seen, with labels")
     parser.add_argument("--label", metavar="COLUMN", help="the column with the labels")
@@ -40,8 +44,6 @@ def run(parsed: argparse.Namespace) -> int:
     from assay.api.simulating import Asked, simulate
     from assay.files import require_folder, write_atomic
 
-    if parsed.seed < 0:
-        raise UsageError("a seed is no negative number")
     if parsed.output_file is not None:
         require_folder(parsed.output_file)
     asked = Asked(

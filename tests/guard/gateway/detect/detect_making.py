@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
 
@@ -98,3 +98,52 @@ def flagged_after(who: Detectors, caller: str, rows: np.ndarray, key: str = "", 
         if any(name == (key or caller) and standing.level > Level.OK for name, standing in changes):
             return count
     return 10**6
+
+
+Query = tuple[str, str, str, np.ndarray]
+"""Caller, owner, address, row."""
+
+
+def play(who: Detectors, queries: Iterable[Query]) -> dict[str, Standing]:
+    """Ask one after the other, a second apart: the latest standing of everybody who got one."""
+    asked = list(queries)
+    answers = small()[0].predict(np.array([row for *_, row in asked]))
+    last: dict[str, Standing] = {}
+    for i, (caller, owner, address, row) in enumerate(asked):
+        said = Answers(answers[i : i + 1].argmax(axis=1), answers[i : i + 1])
+        about = sample(caller, NOW + i, id=f"{i:032x}", owner=owner, address=address)
+        last |= dict(who.see(about, Table(row[None, :]), said))
+    return last
+
+
+def apart(i: int) -> str:
+    """An address in a network of its own."""
+    return f"10.{i >> 8}.{i & 255}.9"
+
+
+def ordinary(callers: int, queries: int, seed: int = 31) -> Iterator[Query]:
+    """Honest callers of all kinds taking turns, each with an owner and a network of its own."""
+    streams = honest(seed, callers, queries)
+    for turn in range(queries):
+        for i, one in enumerate(streams):
+            yield f"key:honest-{i}", f"honest-{i}", apart(i), one.table.features[turn]
+
+
+def between(queries: Iterable[Query], others: Iterator[Query], share: float) -> Iterator[Query]:
+    """``queries`` as such a share of everything that is asked, as long as there are ``others``."""
+    rate = round(1 / share) - 1
+    for query in queries:
+        yield query
+        for _ in range(rate):
+            if (other := next(others, None)) is None:
+                return
+            yield other
+    yield from others
+
+
+def bad(found: dict[str, Standing]) -> dict[str, Standing]:
+    return {key: one for key, one in found.items() if not key.startswith("key:honest")}
+
+
+def good(found: dict[str, Standing]) -> dict[str, Standing]:
+    return {key: one for key, one in found.items() if key.startswith("key:honest")}

@@ -60,7 +60,7 @@ def test_callers_of_another_model_are_refused() -> None:
         calibrate(Table(making.small()[1]), [*making.honest(1), other])
 
 
-@pytest.mark.parametrize("name", ["random", "label-only", "jacobian"])
+@pytest.mark.parametrize("name", ["random", "label-only", "jacobian", "line-search", "hop-skip-jump"])
 def test_attackers_among_observed_callers_are_left_out_and_named(name: str) -> None:
     """One in ten is what it withstands, as its documentation says."""
     world, rows = making.small()
@@ -72,6 +72,28 @@ def test_attackers_among_observed_callers_are_left_out_and_named(name: str) -> N
     clean = making.flagged_after(making.detectors(making.calibration()), "key:a", making.attack(name, 300))
     after = making.flagged_after(making.detectors(made), "key:a", making.attack(name, 300))
     assert after <= 2 * clean + 20
+
+
+@pytest.mark.parametrize("name", ["line-search", "hop-skip-jump"])
+def test_who_searches_a_boundary_neither_stays_nor_pushes_others_out(name: str) -> None:
+    """One who stays hides all others: what it does is usual then."""
+    world, rows = making.small()
+    bad = [
+        making.stream(world, f"bad-{i}", making.attack(name, 400, 100 + i, share))
+        for i, share in enumerate([1.0, 1.0, 0.4, 0.4])
+    ]
+    made = calibrate(Table(rows), [*making.honest(1), *bad], observed=True)
+    assert set(made.excluded) == {f"bad-{i}" for i in range(4)}
+    clean = making.flagged_after(making.detectors(making.calibration()), "key:a", making.attack("line-search", 300))
+    assert making.flagged_after(making.detectors(made), "key:a", making.attack("line-search", 300)) <= 2 * clean
+
+
+@pytest.mark.parametrize("seed", [1, 21])
+def test_honest_callers_who_were_observed_stay(seed: int) -> None:
+    """Pollers too, who have said little that is new: without them their like would be flagged from then on."""
+    good = making.honest(seed)
+    assert calibrate(Table(making.small()[1]), good, observed=True).excluded == ()
+    assert len([one for one in good if one.name.startswith("polling")]) == 6
 
 
 def test_answers_without_probabilities_leave_the_margin_out() -> None:

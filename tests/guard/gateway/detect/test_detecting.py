@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import numpy as np
 import pytest
 from bench import gateway_worlds
@@ -63,6 +65,19 @@ def first(calibration: Calibration, rows: np.ndarray, answers: np.ndarray) -> in
     return 10**6
 
 
+def ask(who: Detectors, at: int, caller: str, row: np.ndarray, answer: np.ndarray, owner: str = "") -> dict[str, str]:
+    """One query of somebody with an owner and a network of its own: who is flagged, and for what."""
+    number = zlib.crc32(caller.encode()) & 0xFFFF
+    about = sample(caller, 1e9 + at, owner=owner or caller, address=f"10.{number >> 8}.{number & 255}.1")
+    said = Answers(answer[None, :].argmax(axis=1), answer[None, :])
+    return {key: one.why for key, one in who.see(about, Table(row[None, :]), said)}
+
+
+def probabilities(one: Stream) -> np.ndarray:
+    assert one.answers.probabilities is not None
+    return one.answers.probabilities
+
+
 def test_honest_callers_are_left_alone(judged: tuple[str, World, Calibration]) -> None:
     _, world, calibration = judged
     fresh = streams(world, 4002, 100)
@@ -82,6 +97,44 @@ def test_attackers_are_flagged(judged: tuple[str, World, Calibration]) -> None:
         if np.median(firsts) > floor:
             late[attack] = firsts
     assert not late
+
+
+def test_an_attack_with_one_query_a_key_is_found_and_honest_callers_are_not(
+    judged: tuple[str, World, Calibration],
+) -> None:
+    """Nobody shares an owner or a network, and all are new: honest callers of five kinds, and an attacker's keys."""
+    _, world, calibration = judged
+    asked, answered = traffic.record(world, "hop-skip-jump", np.random.default_rng([4007, 0]), 600)
+    keys = iter([(f"key:bad-{i}", *one) for i, one in enumerate(zip(asked, answered, strict=True))])
+    fresh = streams(world, 4008, 200, 40)
+    who = Detectors(Detect(mode="enforce"), calibration)
+    flagged: dict[str, str] = {}
+    turns = [(f"key:{one.name}", one, turn) for turn in range(40) for one in fresh]
+    for i, (caller, one, turn) in enumerate(turns):
+        flagged |= ask(who, i, caller, one.table.features[turn], probabilities(one)[turn])
+        if i % 12 == 0 and (key := next(keys, None)) is not None:
+            flagged |= ask(who, i, *key)
+    part = {key: why for key, why in flagged.items() if key.startswith("key:bad")}
+    assert len(part) > 300 and set(part.values()) <= {"pooled:flip", "pooled:near"}
+    assert len([key for key in flagged if not key.startswith("key:bad")]) <= 4, "2 % of them"
+    assert not [key for key, why in flagged.items() if why.startswith("pooled") and not key.startswith("key:bad")]
+
+
+@pytest.mark.parametrize("seed", [1, 7])
+def test_one_caller_who_asks_most_of_a_pool_is_no_alarm_of_it(
+    judged: tuple[str, World, Calibration], seed: int
+) -> None:
+    """A firm with two keys: one polls a few customers all day, the other one is hardly used."""
+    _, world, calibration = judged
+    draw = np.random.default_rng([4009, seed])
+    polled, rare = traffic.polling(world, draw, 2000), traffic.independent(world, draw, 100)
+    found: dict[str, str] = {}
+    who = Detectors(Detect(mode="enforce", signals=("pooled:owner", "pooled:net")), calibration)
+    for i in range(2000):
+        for key, rows in (("key:polling", polled[i : i + 1]), ("key:rare", rare[i // 20 : i // 20 + 1])):
+            if key == "key:polling" or not i % 20:
+                found |= ask(who, i, key, rows[0], world.predict(rows)[0], owner="acme")
+    assert not found
 
 
 def test_what_no_detector_sees_is_not_claimed(judged: tuple[str, World, Calibration]) -> None:

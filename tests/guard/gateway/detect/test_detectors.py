@@ -15,6 +15,7 @@ from hypothesis.extra import numpy as arrays
 
 from assay.errors import DocumentError, UsageError
 from assay.guard.gateway.detect import near
+from assay.guard.gateway.detect.answers import margins
 from assay.guard.gateway.detect.calibration import signals_of, space_of
 from assay.guard.gateway.detect.caller import Eye, State
 from assay.guard.gateway.interface import Answers, Level, Table
@@ -290,6 +291,14 @@ def test_no_value_breaks_them(rows: np.ndarray, answers: np.ndarray) -> None:
             for _ in range(3):
                 who.see(sample(rows=len(rows)), Table(rows), Answers(None, answers))
         assert all(math.isfinite(score) for score in who.scores("key:a").values())
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_probabilities_that_are_none_have_no_margin(count: int) -> None:
+    given = np.full((count, 3), [math.inf, math.inf, 0.0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert all(math.isnan(one) for one in margins(Answers(None, given), count))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308, -1e300])

@@ -51,7 +51,7 @@ def test_a_table_json_and_a_page(folder, capsys):
     assert (made["members"], made["others"], made["proper"], made["classes"]) == (300, 300, True, 3)
     assert [one["setting"]["name"] for one in made["outcomes"]][-1] == "<script>"
     assert set(made["outcomes"][0]["extraction"]["random"]) == {"2", "10", "50"}
-    assert made["budget"] == {"default": 100} and "take one caller 1 day" in made["budgets"][0]
+    assert made["budget"] == {"default": {"hour": 10, "week": 700}} and "take one caller 1 day" in made["budgets"][0]
     assert made["detection"]["callers"] == 10
 
     page = (folder / "page.html").read_text()
@@ -62,7 +62,7 @@ def test_a_table_json_and_a_page(folder, capsys):
     assert run(*MODEL, "--label", "kind", "--callers", "0") == 0
     captured = capsys.readouterr()
     assert "label only" in captured.out and "detectors" not in captured.out
-    assert "No plan limits rows a day" in captured.out and "mean nothing" in captured.out
+    assert "No plan limits rows:" in captured.out and "mean nothing" in captured.out
     assert "0/7 attacks, as it is" in captured.err
 
 
@@ -84,6 +84,7 @@ def test_nothing_is_loaded_that_nobody_vouches_for(folder):
         ({"label": "c0"}, "no label of the column 'c0' is a class"),
         ({"queries": 3}, "fewer than 25 queries"),
         ({"callers": 5}, "fewer than 20 honest callers"),
+        ({"seed": -1}, "a seed is no negative number"),
         ({"data": "empty.csv"}, "empty.csv has no rows"),
         ({"data": "absent.csv"}, "absent.csv"),
         ({"data": "text.csv"}, "'c1' is no number"),

@@ -117,6 +117,9 @@ def test_predictors():
             Fitted(model, columns, "m")
     with pytest.raises(UsageError, match="m fails on these rows: ValueError"):
         Fitted(forest(), COLUMNS, "m").predict(features[:, :3])
+    with pytest.raises(UsageError, match="m fails on these rows: ValueError") as caught:
+        Fitted(piped, COLUMNS, "m").predict(np.full((1, len(COLUMNS)), np.nan))
+    assert "\n" not in str(caught.value)
 
 
 def test_a_model_with_names_is_asked_with_them():
@@ -158,7 +161,26 @@ def test_classes_are_the_same_however_they_are_written():
         (("mixup", 0.0, None, None, 0.9), "Not seen: its queries are too much like honest ones here."),
         (("mixup", 1 / 3, None, None, 0.9), "Seen in 33% of cases only: "),
         (("in-distribution", 0.0, None, None, 0.9), "only budgets, price and regularised training help."),
+        (("mixup", 0.0, None, None, 0.9, 1), "like honest ones here. A schema refuses its first query."),
+        (("line-search", 1.0, 12, 0.6, 0.9, 3), "instead of 90%. A schema refuses one of its first 3."),
     ],
 )
 def test_sentences_about_attackers(found, words):
     assert words in meaning.of_stream(*found)
+
+
+@pytest.mark.parametrize(
+    ("queries", "rows", "days"),
+    [
+        (2500, {"day": 5000}, 1),
+        (5000, {"day": 5000}, 1),
+        (5001, {"day": 5000}, 2),
+        (2500, {"day": 20_000, "month": 300_000}, 1),
+        (2500, {"month": 1000}, 61),  # the last of three months begins after sixty days
+        (7500, {"day": 500, "month": 5000}, 35),  # a month used up, then five days
+        (2500, {"hour": 100}, 2),  # 24 full hours, then the next day
+        (2500, {"hour": 10_000}, 1),
+    ],
+)
+def test_days_that_budgets_cost(queries, rows, days):
+    assert meaning.days_of(queries, rows) == days

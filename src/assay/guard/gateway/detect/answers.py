@@ -32,7 +32,8 @@ def margins(answers: Answers | None, count: int) -> list[float]:
         best = sorted(given[0].tolist())
         return [best[-1] - best[-2]]
     top = np.partition(given, given.shape[1] - 2, axis=1)[:, -2:]
-    found: list[float] = (top[:, 1] - top[:, 0]).tolist()
+    with np.errstate(invalid="ignore"):  # an infinite probability is none, whatever a model server says
+        found: list[float] = (top[:, 1] - top[:, 0]).tolist()
     return found
 
 

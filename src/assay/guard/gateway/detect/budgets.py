@@ -34,6 +34,16 @@ class Rare:
         score += self.up if yes else self.down
         return score if score > 0.0 else 0.0
 
+    def over(self, used: Used, yes: bool, factor: float = 1.0) -> bool:
+        """Add a request to what was rejected. Whether that is an alarm, and begins anew; ``factor``: of the limit."""
+        if not used.rejected and not yes:
+            return False
+        used.rejected = self.step(used.rejected, yes)
+        if used.rejected <= self.limit * factor:
+            return False
+        used.rejected = 0.0
+        return True
+
 
 def rejections(honest: float) -> Rare:
     """For requests that the schema refuses: ten in a row for a caller who hardly ever has one."""

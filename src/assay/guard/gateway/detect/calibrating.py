@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.errors import UsageError
-from assay.guard.gateway.detect import cusum, features, near, pooled
+from assay.guard.gateway.detect import crowd, cusum, features, near, pooled, thresholds, unlike
 from assay.guard.gateway.detect.answers import information, labels_of, margins
 from assay.guard.gateway.detect.calibration import Budgets, Calibration, SignalPart, part_of
-from assay.guard.gateway.detect.caller import ABOUT_QUERY, Eye, signal_values
-from assay.guard.gateway.detect.cusum import BETS, HIGH, SIGNALS, TAIL
+from assay.guard.gateway.detect.caller import Eye, signal_values
+from assay.guard.gateway.detect.cusum import BETS, SIGNALS, TAIL
 from assay.guard.gateway.detect.features import Space
 from assay.guard.gateway.interface import Answers, Table
 
@@ -25,25 +25,11 @@ WANTED = 200
 """Callers, below which the expected share of false alarms is not to be trusted."""
 FEWEST = 10
 """Callers, below which nothing is calibrated."""
-EXTRA = 0.15
-"""Slack beyond the worst honest caller's average, in nats a query."""
-FACTORS = (1.25, 1.5, 2.0, 3.0, 5.0)
-"""How far above the worst honest peak the alarm may be; the first that keeps false alarms low enough is taken."""
-LEAST = 6.0
-"""Lowest threshold, in nats: what honest callers never raised still needs some evidence."""
-TRUSTED = 0.9
-"""Share of observed callers who must be honest: the others' influence is bounded by what these say."""
 COMMON = 1.0
 """Slack, in nats a query, beyond which a signal is left out: honest callers live where it looks. ``near`` is, wherever
 somebody polls.
 """
-STEADY = 100.0
-"""Queries that a caller's average must rest on to count in full: an average of few is no habit."""
 USUAL_BOUND = 1e12
-TELLING = frozenset({"outlying", "residual", "margin"})
-"""Signals by which an observed caller may be left out."""
-LEVELS = 256
-"""Knots of a table of p-values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +55,8 @@ class _Seen:
     news: np.ndarray
     """How much each query is, once the usual distance is known; before, the squared distance."""
     coordinates: np.ndarray
+    labels: np.ndarray
+    digests: np.ndarray
 
 
 def calibrate(
@@ -111,26 +99,26 @@ def calibrate(
     apart = np.concatenate([one.values[:, 0] for one in seen])
     usual = max(float(np.median(apart[~np.isnan(apart)])) if (~np.isnan(apart)).any() else 1.0, 1e-9)
     excluded: list[str] = []
-    most = int((1.0 - TRUSTED) * len(seen) + 1e-9)
-    for _ in range(4 if observed else 1):
-        third = max(1, len(seen) // 3)
-        tables = _tables([one.values for one in seen[:third]])
-        gains = [_gains(one, tables, usual) for one in seen]
-        if not observed or not (out := _unlike(gains, most - len(excluded))):
-            break
-        excluded += [seen[i].name for i in out]
-        seen = [one for i, one in enumerate(seen) if i not in out]
+    most = int((1.0 - unlike.TRUSTED) * len(seen) + 1e-9)
+    if observed:
+        for _ in range(4):
+            tables = thresholds.tables([one.values for one in seen], unlike.TRUSTED)
+            out = unlike.unlike([_gains(one, tables, usual) for one in seen], most - len(excluded))
+            seen, excluded = _without(seen, out, excluded)
+    third = max(1, len(seen) // 3)
+    tables = thresholds.tables([one.values for one in seen[:third]])
+    gains = [_gains(one, tables, usual) for one in seen]
     judged = gains[third:]
     lengths = [len(one.values) for one in seen]
-    slack, peaks = _limits(judged)
+    slack, peaks = thresholds.limits(judged)
     used = slack.reshape(len(SIGNALS), BETS).max(axis=1) <= COMMON
-    factors, expected = _factors(judged, false_alarms, used)
+    factors, expected = thresholds.factors(judged, false_alarms, used)
     signals = []
     for index, table in enumerate(tables):
         at = slice(BETS * index, BETS * (index + 1))
         if table is None or not used[index]:
             continue
-        limit = np.maximum(factors[index] * peaks[at], LEAST)
+        limit = np.maximum(factors[index] * peaks[at], thresholds.LEAST)
         knots, logs = table
         signals.append(
             SignalPart(
@@ -154,7 +142,10 @@ def calibrate(
         usual=usual,
         space=part_of(space),
         signals=tuple(signals),
-        pooled=pooled.calibrate([one.coordinates for one in seen], [_tails(one, tables) for one in seen], seed),
+        pooled=pooled.calibrate([one.coordinates for one in seen], [_tails(one, tables, usual) for one in seen], seed),
+        crowded=crowd.calibrate(
+            [one.coordinates for one in seen], [one.labels for one in seen], [one.digests for one in seen], seed
+        ),
         budgets=_budgets([stream for stream in streams if stream.name in kept]),
     )
 
@@ -168,112 +159,24 @@ def _look(space: Space, stream: Stream) -> _Seen:
         np.asarray(margins(stream.answers, count), dtype=np.float64),
     )
     values, news = signal_values(near.Ring(space.components), looks, USUAL_BOUND)
-    return _Seen(stream.name, values, news * USUAL_BOUND, looks.coordinates)
+    return _Seen(stream.name, values, news * USUAL_BOUND, looks.coordinates, looks.labels, looks.digests)
 
 
-def _tables(streams: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray] | None]:
-    """Knots and logarithms of p-values of each signal, from all queries of these callers together."""
-    tables: list[tuple[np.ndarray, np.ndarray] | None] = []
-    for index in range(len(SIGNALS)):
-        values = np.concatenate([stream[:, index] for stream in streams])
-        values = np.sort(-values[~np.isnan(values)] if HIGH[index] else values[~np.isnan(values)])
-        if len(values) < 200:
-            tables.append(None)
-            continue
-        ranks = np.unique(np.geomspace(1, len(values), LEVELS).astype(int)) - 1
-        knots = np.unique(values[ranks])
-        knots = knots[np.isfinite(knots)]
-        if not len(knots):
-            # Honest callers never had a neighbour with another label: any is as rare as one in all of their queries.
-            knots = np.array([0.0])
-        level = (np.searchsorted(values, knots, side="right") + 1) / (len(values) + 1)
-        tables.append((knots, np.concatenate([np.log(level), [0.0]])))
-    return tables
+def _gains(one: _Seen, tables: Sequence[thresholds.Table | None], usual: float) -> tuple[np.ndarray, np.ndarray]:
+    return thresholds.gains(one.values, np.minimum(one.news / usual, 1.0), tables)
 
 
-def _gains(
-    one: _Seen, tables: Sequence[tuple[np.ndarray, np.ndarray] | None], usual: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logarithms of all bets, rows by (signals by bets), and what each weighs: 0 where a query says nothing."""
-    news = np.minimum(one.news / usual, 1.0)
-    columns, weights = [], []
-    for index, table in enumerate(tables):
-        if table is None:
-            logs = np.full(len(one.values), np.nan)
-        else:
-            logs = cusum.log_p(one.values[:, index], *table, bool(HIGH[index]))
-        columns.append(cusum.gains(logs))
-        weight = np.where(np.isnan(logs), 0.0, news if index in ABOUT_QUERY else 1.0)
-        weights.append(np.repeat(weight[:, None], BETS, axis=1))
-    return np.hstack(columns), np.hstack(weights)
+def _without(seen: list[_Seen], out: list[int], excluded: list[str]) -> tuple[list[_Seen], list[str]]:
+    return [one for i, one in enumerate(seen) if i not in out], excluded + [seen[i].name for i in out]
 
 
-Gains = Sequence[tuple[np.ndarray, np.ndarray]]
-
-
-def _drift(gains: Gains) -> np.ndarray:
-    """Average gain a query, callers by bets."""
-    return np.array([(gain * weight).sum(axis=0) / np.maximum(weight.sum(axis=0), STEADY) for gain, weight in gains])
-
-
-def _limits(gains: Gains) -> tuple[np.ndarray, np.ndarray]:
-    """Slack of each bet, and the worst honest peak with it."""
-    slack = np.maximum(_drift(gains).max(axis=0), 0.0) + EXTRA
-    return slack, _peaks(gains, slack).max(axis=0)
-
-
-def _peaks(gains: Gains, slack: np.ndarray) -> np.ndarray:
-    zero = np.zeros(len(slack))
-    return np.array([cusum.walk((gain - slack) * weight, zero).max(axis=0) for gain, weight in gains])
-
-
-def _factors(gains: Gains, allowed: float, used: np.ndarray) -> tuple[np.ndarray, float]:
-    """Factors of the signals that keep false alarms low enough, and the expected share of these, by five-fold
-    validation. The signal that is wrong most often is raised first, so that a fickle one does not dull the others.
-    """
-    folds = np.arange(len(gains)) % 5
-    ratios = np.zeros((len(gains), len(SIGNALS)))
-    for fold in range(min(5, len(gains))):
-        slack, peaks = _limits([g for g, f in zip(gains, folds, strict=True) if f != fold])
-        held = [g for g, f in zip(gains, folds, strict=True) if f == fold]
-        worst = _peaks(held, slack) / np.maximum(peaks, LEAST / FACTORS[0])
-        ratios[folds == fold] = worst.reshape(len(held), len(SIGNALS), BETS).max(axis=2) * used
-    places = np.zeros(len(SIGNALS), dtype=int)
-    while True:
-        factors = np.array(FACTORS)[places]
-        over = ratios > factors
-        flagged = int(over.any(axis=1).sum())
-        # One more than there were, of one more than there are: none in ten callers is not none in a million.
-        expected = (flagged + 1.0) / (len(gains) + 1.0)
-        if not flagged or expected <= allowed or not (places < len(FACTORS) - 1)[over.any(axis=0)].any():
-            return factors, expected
-        places[np.where(places < len(FACTORS) - 1, over.sum(axis=0), -1).argmax()] += 1
-
-
-def _unlike(gains: Gains, most: int) -> list[int]:
-    """Callers far from the others, by average gain or by peak, the worst first, at most ``most``. Limits come from the
-    `TRUSTED` share, so one caller moves them as little as if it were not there. Whoever polls is unlike others in how
-    near its queries are, and flips where what it polls is a close case: that alone is no ground.
-    """
-    drift = _drift(gains)
-    slack = np.maximum(np.quantile(drift, TRUSTED, axis=0), 0.0) + EXTRA
-    telling = np.repeat([name in TELLING for name in SIGNALS], BETS)
-    worst = np.zeros(len(gains))
-    for found, least in ((drift, 0.3), (_peaks(gains, slack), 20.0)):
-        middle, high = np.quantile(found, 0.5, axis=0), np.quantile(found, TRUSTED, axis=0)
-        limit = high + 2.0 * (high - middle) + least
-        worst = np.maximum(worst, ((found - limit) / least)[:, telling].max(axis=1))
-    out = [int(i) for i in np.argsort(-worst) if worst[i] > 0]
-    return out[:most]
-
-
-def _tails(one: _Seen, tables: Sequence[tuple[np.ndarray, np.ndarray] | None]) -> np.ndarray:
+def _tails(one: _Seen, tables: Sequence[thresholds.Table | None], usual: float) -> np.ndarray:
     """Which queries are in the tail, for pools."""
     found = np.zeros(len(one.values), dtype=bool)
     for index in (SIGNALS.index("outlying"), SIGNALS.index("residual")):
         if (table := tables[index]) is not None:
             found |= cusum.log_p(one.values[:, index], *table, True) < TAIL
-    return found
+    return found & (one.news > pooled.NEWS * usual)
 
 
 def _budgets(streams: Sequence[Stream]) -> Budgets:

@@ -86,13 +86,24 @@ class Pooled(_Part, frozen=True, kw_only=True):
     mean: Annotated[tuple[float, ...], Meta(max_length=RANDOM)]
     """Mean of the random features of honest queries."""
     distance: Positive
-    """Largest distance of a window's mean from it, for windows of few callers."""
-    distance_all: Positive
-    """The same for windows of many callers."""
+    """Largest distance of a window's mean from it, for windows of two callers."""
+    distance_some: Positive
+    """The same for windows of ten; of so many times more, so many times less."""
     seed: int
     """Of the random features."""
     width: Positive
     """Of the kernel, in the coordinates' units."""
+
+
+class Crowded(_Part, frozen=True, kw_only=True):
+    """How close honest callers come to each other: see `crowd`."""
+
+    radius: Annotated[float, Meta(gt=0, le=1e15)]
+    """Of what is one place, squared."""
+    alike: Annotated[int, Meta(ge=2, le=1000)]
+    """Callers (of different owners) there who are a crowd."""
+    divided: Annotated[int, Meta(ge=2, le=1000)]
+    """The same for those who were told the rarer of two answers."""
 
 
 class Budgets(_Part, frozen=True, kw_only=True):
@@ -132,6 +143,8 @@ class Calibration(_Part, frozen=True, kw_only=True):
     space: SpacePart
     signals: Annotated[tuple[SignalPart, ...], Meta(max_length=len(SIGNALS))]
     pooled: Pooled | None = None
+    crowded: Crowded | None = None
+    """None: honest callers were too few to tell, or ask about the same points themselves."""
     budgets: Budgets = Budgets()
 
     @property
@@ -147,7 +160,7 @@ def write(calibration: Calibration, path: str) -> None:
 
 def load(path: str) -> Calibration:
     """Read and check a document. Raises `UsageError` or `DocumentError`."""
-    return parse(read_file(path, LIMIT), path)
+    return parse(read_file(path, LIMIT, hint="assay gateway calibrate writes one"), path)
 
 
 def parse(data: bytes, name: str) -> Calibration:

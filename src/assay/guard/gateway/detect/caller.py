@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -61,15 +61,21 @@ class State:
 class Eye:
     """Space and signals at work, with room for one query at a time. Not for several threads at once."""
 
-    def __init__(self, space: Space, signals: Sequence[Signal], usual: float) -> None:
-        """``signals``: those to use; a signal that is not among them says nothing. ``usual``: the squared distance at
-        which a query counts as news.
+    def __init__(
+        self, space: Space, signals: Sequence[Signal], usual: float, wanted: Callable[[str], bool] = lambda name: True
+    ) -> None:
+        """``signals``: of the calibration; one that is not ``wanted`` is never an alarm, and still says what is odd.
+        ``usual``: the squared distance at which a query counts as news.
         """
         self.space = space
         self.usual = usual
         self.signals: list[Signal | None] = [None] * len(SIGNALS)
+        self._marks: list[Signal | None] = [None] * len(SIGNALS)
         for signal in signals:
-            self.signals[SIGNALS.index(signal.name)] = signal
+            index = SIGNALS.index(signal.name)
+            self._marks[index] = signal
+            if wanted(signal.name):
+                self.signals[index] = signal
         size = space.components
         self._product = np.zeros(space.matrix.shape[1], np.float32)
         self._coordinates = self._product[:size]
@@ -79,15 +85,22 @@ class Eye:
         self._wide = np.zeros(len(space.centre))
         self._scaled = np.zeros(len(space.centre), np.float32)
         self._room = np.zeros(near.LAST, np.float32)
-        self._query = np.ones(size + 1, np.float32)
         self.coordinates = self._coordinates
         """Of the last query looked at; overwritten by the next."""
+        self.query = np.ones(size + 1, np.float32)
+        """The same with a 1 behind them."""
+        self.length = 0.0
+        """Their square."""
         self.odd = False
         """Whether the last query is one of the five in a hundred honest ones that are most unusual."""
         self.tail = False
         """Whether it is one of a thousand."""
-        self._length = 0.0
-        self._digest = 0
+        self.digest = 0
+        """Of the last query: see `near.digest`."""
+        self.news = 1.0
+        """How much it was news to the state that it was shown last, from 0 to 1."""
+        self.many_news = np.zeros(0)
+        """The same for several."""
         self._label = -1
         self._common: list[tuple[int, Signal, float]] = []
 
@@ -106,23 +119,26 @@ class Eye:
         scaled.dot(space.matrix, out=product)
         coordinates, inner, middles = self._coordinates, self._inner, self._middles
         square = float(scaled.dot(scaled))
-        self._length = float(coordinates.dot(coordinates))
+        self.length = float(coordinates.dot(coordinates))
         rest = self._rest
         residual = float(rest.dot(rest)) if space.rest else square - float(inner.dot(inner))
         np.subtract(middles, space.half, out=middles)
         outlying = square - 2.0 * float(middles[middles.argmax()])
-        self._query[:-1] = coordinates
-        self._digest = (hash(row.tobytes()) & 0xFFFFFFFF) - 0x80000000  # as `near.digest`, without its call
+        self.query[:-1] = coordinates
+        self.digest = (hash(row.tobytes()) & 0xFFFFFFFF) - 0x80000000  # as `near.digest`, without its call
         self._label = label
         common, signals = self._common, self.signals
         common.clear()
         odd = tail = False
-        if (signal := signals[_OUTLYING]) is not None:
-            common.append((_OUTLYING, signal, -outlying))
-            odd, tail = -outlying <= signal.odd, -outlying <= signal.tail
-        if (signal := signals[_RESIDUAL]) is not None:
-            common.append((_RESIDUAL, signal, -residual))
-            odd, tail = odd or -residual <= signal.odd, tail or -residual <= signal.tail
+        marks = self._marks
+        if (mark := marks[_OUTLYING]) is not None:
+            odd, tail = -outlying <= mark.odd, -outlying <= mark.tail
+            if mark is signals[_OUTLYING]:
+                common.append((_OUTLYING, mark, -outlying))
+        if (mark := marks[_RESIDUAL]) is not None:
+            odd, tail = odd or -residual <= mark.odd, tail or -residual <= mark.tail
+            if mark is signals[_RESIDUAL]:
+                common.append((_RESIDUAL, mark, -residual))
         self.odd = odd
         self.tail = tail
         if margin == margin and (signal := signals[_MARGIN]) is not None:
@@ -132,8 +148,9 @@ class Eye:
         """Add the last query looked at to ``state``. Signals (indices) that became alarms; their sums start anew.
         ``factor``: of the thresholds.
         """
-        distance, same, flipped = state.ring.one(self._query, self._length, self._label, self._digest, self._room)
+        distance, same, flipped = state.ring.one(self.query, self.length, self._label, self.digest, self._room)
         if same:
+            self.news = 0.0
             return None  # an equal query teaches nothing
         found = self._common
         signals = self.signals
@@ -149,6 +166,7 @@ class Eye:
                 found.append((_FAR, signal, -distance))
             if (signal := signals[_FLIP]) is not None and self._label >= 0:
                 found.append((_FLIP, signal, distance if flipped else math.inf))
+        self.news = news
         sums = state.sums
         alarms = None
         for index, signal, value in found:
@@ -183,6 +201,7 @@ class Eye:
     def show_many(self, state: State, looks: Looks, request: str, factor: float = 1.0) -> list[int] | None:
         """Add them to ``state``, as `one` and `show` would, one after the other."""
         values, news = signal_values(state.ring, looks, self.usual)
+        self.many_news = news
         logs = self.logs(values)
         alarms: list[int] | None = None
         for index, signal in enumerate(self.signals):
@@ -216,7 +235,7 @@ class Eye:
         """Which queries are odd, and which are in the tail: `odd` and `tail` of each."""
         least = np.zeros(len(looks.labels))
         for index, values in ((_OUTLYING, looks.outlying), (_RESIDUAL, looks.residual)):
-            if (signal := self.signals[index]) is not None:
+            if (signal := self._marks[index]) is not None:
                 least = np.minimum(least, cusum.log_p(values, np.array(signal.knots), np.array(signal.logs), True))
         return least < UNUSUAL, least < TAIL
 

@@ -21,12 +21,14 @@ ODD = 0.4
 """Share of a caller's latest queries that are unusual, above which it has moved. Honest callers have a twentieth."""
 
 
-def moved(entries: OrderedDict[str, Entry], asking: Entry) -> float:
-    """Share of established callers whose latest queries are unusual; 0 where there are too few to say."""
+def moved(entries: OrderedDict[str, Entry], asking: int) -> float:
+    """Share of established callers whose latest queries are unusual; 0 where there are too few to say. Those of the
+    group ``asking`` are no witnesses.
+    """
     groups: dict[int, bool] = {}
     for entry in islice(reversed(entries.values()), 10 * RECENT):
         if len(groups) >= RECENT:
             break
-        if entry.seen >= ESTABLISHED and entry.group != asking.group:
+        if entry.seen >= ESTABLISHED and entry.group != asking:
             groups[entry.group] = groups.get(entry.group, True) and entry.odd > ODD
     return sum(groups.values()) / len(groups) if len(groups) >= WITNESSES else 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 
 from assay.guard.gateway.interface import Sample
 from assay.guard.gateway.networks import network
@@ -19,16 +20,15 @@ class Members:
     def __len__(self) -> int:
         return len(self._only)
 
-    def of(self, sample: Sample) -> tuple[str, list[str], int]:
-        """Whose query it is, the pools that have several callers, and the group."""
-        nearby = f"net:{network(sample.address)}"
+    def of(self, sample: Sample) -> tuple[str, list[str], tuple[str, str]]:
+        """Whose query it is, the pools that have several callers, and owner and network: empty where there is none, or
+        where it is the caller itself.
+        """
         if not sample.caller or sample.caller.startswith("address:"):
-            return nearby, [], hash(nearby)  # nobody was proved: their network tells them apart
-        if sample.address.startswith("unix"):
-            nearby = ""  # all who come by a socket would be neighbours
+            return f"net:{network(sample.address)}", [], _NOBODY  # nobody was proved: their network tells them apart
+        belongs = _belongs(sample.owner, sample.address)
         pools = []
-        owner = f"owner:{sample.owner}" if sample.owner else ""
-        for name in (owner, nearby):
+        for name in belongs:
             if not name:
                 continue
             only = self._only.get(name)
@@ -41,4 +41,13 @@ class Members:
             elif only != sample.caller:
                 self._only[name] = ""
                 pools.append(name)
-        return sample.caller, pools, hash(owner or nearby or sample.caller)
+        return sample.caller, pools, belongs
+
+
+_NOBODY = "", ""
+
+
+@lru_cache(4096)
+def _belongs(owner: str, address: str) -> tuple[str, str]:
+    """Owner and network; all who come by a socket would be neighbours."""
+    return f"owner:{owner}" if owner else "", "" if address.startswith("unix") else f"net:{network(address)}"

@@ -28,7 +28,22 @@ _PACKED = struct.Struct(f"<{_SUMS + 8}d")
 class Entry:
     """One caller, or one pool of callers."""
 
-    __slots__ = ("bands", "flips", "group", "nears", "odd", "seen", "state", "used", "window")
+    __slots__ = (
+        "bands",
+        "belongs",
+        "crowded",
+        "flips",
+        "group",
+        "looked",
+        "nears",
+        "odd",
+        "risen",
+        "seen",
+        "state",
+        "takers",
+        "used",
+        "window",
+    )
 
     def __init__(self) -> None:
         self.state: State | None = None
@@ -45,8 +60,18 @@ class Entry:
         """Queries that were looked at."""
         self.group = 0
         """Whom it belongs to: the same number for all callers of one owner, or without one of one network."""
+        self.belongs: tuple[str, str] | None = None
+        """Owner and network, as `members` names them."""
+        self.looked = 0
+        """Queries of which it was looked whether they are part of a crowd."""
+        self.crowded = 0
+        """Those of them that came to a place where others were."""
+        self.risen = 0.0
+        """Nats that it has added to the sums of its network's pool, less what it took away; never below 0."""
         self.window: Window | None = None
         """Of a pool."""
+        self.takers: dict[str, None] | None = None
+        """Of a network's pool: callers who added to its sums since these were last nothing."""
 
 
 class Memory:

@@ -15,7 +15,7 @@ LAST = 128
 CHUNK = 64
 """Rows that are looked at together; never more than `LAST`."""
 
-_NOWHERE = -1e30
+NOWHERE = -1e30
 _LATER = np.triu(np.ones((CHUNK, CHUNK), dtype=bool))
 _OVERWRITTEN = np.tril(np.ones((CHUNK, CHUNK), dtype=bool), -1)
 
@@ -29,7 +29,7 @@ class Ring:
 
     def __init__(self, components: int) -> None:
         self.rows = np.zeros((LAST, components + 1), dtype=np.float32)
-        self.rows[:, -1] = _NOWHERE
+        self.rows[:, -1] = NOWHERE
         self.labels = array("i", bytes(4 * LAST))
         self.digests = array("i", bytes(4 * LAST))
         self.place = 0
@@ -81,15 +81,15 @@ class Ring:
         before = queries @ self.rows[:, :-1].T + self.rows[:, -1]
         # Row i came after i others of this chunk, which took the places of the oldest.
         held = before[:, slots]
-        held[_OVERWRITTEN[:count, :count]] = 2 * _NOWHERE
+        held[_OVERWRITTEN[:count, :count]] = 2 * NOWHERE
         before[:, slots] = held
         among = queries @ queries.T - 0.5 * lengths[None, :]
-        among[_LATER[:count, :count]] = 2 * _NOWHERE
+        among[_LATER[:count, :count]] = 2 * NOWHERE
         scores = np.hstack([before, among])
         best = scores.argmax(axis=1)
         score = scores[np.arange(count), best].astype(np.float64)
         distances = np.maximum(lengths - 2.0 * score, 0.0)
-        distances[score <= 0.5 * _NOWHERE] = np.nan
+        distances[score <= 0.5 * NOWHERE] = np.nan
         all_labels = np.concatenate([np.frombuffer(self.labels, np.int32), labels.astype(np.int32)])
         all_digests = np.concatenate([np.frombuffer(self.digests, np.int32), digests.astype(np.int32)])
         known = ~np.isnan(distances)

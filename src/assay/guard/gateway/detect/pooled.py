@@ -1,4 +1,4 @@
-"""Many callers together: windows of queries by owner, by network, and of all, against honest windows.
+"""Windows of many callers' queries: by owner, by network, and of all, against honest windows.
 
 An attacker with many keys is one of few in its network and owner, and moves only that window. Where all callers move,
 the world has changed: that is drift, said once and enforced on nobody.
@@ -7,7 +7,9 @@ the world has changed: that is drift, said once and enforced on nobody.
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -21,6 +23,13 @@ PENDING = 256
 """Queries whose features are found together."""
 FACTOR = 1.25
 """Above the worst honest window."""
+NEWS = 0.5
+"""How much news a query must be to count as one in the tail: who polls an unusual entity says it once."""
+FEW, SOME, MANY = 2, 10, 50
+"""Callers of the honest windows: so few, as many as the window of all has at least, and so many that each asked little.
+"""
+BUCKETS = 64
+"""In which queries are counted by caller, to say how mixed a window is."""
 
 
 class Random:
@@ -38,21 +47,22 @@ class Random:
 
 
 def calibrate(coordinates: Sequence[np.ndarray], tails: Sequence[np.ndarray], seed: int) -> Pooled:
-    """Honest windows: of two callers (the least mixed that is pooled), and of many."""
+    """Honest windows: of two callers (the least mixed that says anything of several), of some, and of many."""
     draw = np.random.default_rng(seed)
-    some = np.concatenate([one[:: max(1, len(one) // 20)] for one in coordinates])[:4000]
-    pairs = some[draw.integers(len(some), size=(1000, 2))].astype(np.float64)
+    sample = np.concatenate([one[:: max(1, len(one) // 20)] for one in coordinates])[:4000]
+    pairs = sample[draw.integers(len(sample), size=(1000, 2))].astype(np.float64)
     width = float(np.median(np.linalg.norm(pairs[:, 0] - pairs[:, 1], axis=1))) or 1.0
     random = Random(coordinates[0].shape[1], seed, width)
     found = [random.of(one).astype(np.float64) for one in coordinates]
     mean = np.mean([one.mean(axis=0) for one in found], axis=0)
-    few = [_window(found, tails, draw, 2, mean) for _ in range(200)]
-    many = [_window(found, tails, draw, min(50, len(found)), mean) for _ in range(200)]
+    few, some, many = (
+        [_window(found, tails, draw, callers, mean) for _ in range(200)] for callers in (FEW, SOME, MANY)
+    )
     return Pooled(
         tail=min(1.0, FACTOR * max(max(t for _, t in few), 0.002)),
         mean=tuple(mean.tolist()),
         distance=FACTOR * max(d for d, _ in few),
-        distance_all=FACTOR * max(d for d, _ in many),
+        distance_some=FACTOR * max(max(d for d, _ in some), max(d for d, _ in many) * MANY / SOME),
         seed=seed,
         width=width,
     )
@@ -61,9 +71,10 @@ def calibrate(coordinates: Sequence[np.ndarray], tails: Sequence[np.ndarray], se
 def _window(
     found: Sequence[np.ndarray], tails: Sequence[np.ndarray], draw: np.random.Generator, callers: int, mean: np.ndarray
 ) -> tuple[float, float]:
+    """Distance and share in the tail. A stretch of each caller: one who walks slowly is further off in a short one."""
     chosen = draw.choice(len(found), size=min(callers, len(found)), replace=False)
-    each = WINDOW // len(chosen)
-    picks = [draw.integers(len(found[i]), size=each) for i in chosen]
+    each = np.arange(WINDOW // len(chosen))
+    picks = [(draw.integers(len(found[i])) + each) % len(found[i]) for i in chosen]
     average = np.mean([found[i][p].mean(axis=0) for i, p in zip(chosen, picks, strict=True)], axis=0)
     tail = float(np.mean([tails[i][p].mean() for i, p in zip(chosen, picks, strict=True)]))
     return distance(average, mean), tail
@@ -77,7 +88,7 @@ def distance(average: np.ndarray, mean: np.ndarray) -> float:
 class Window:
     """One pool's window, as sums."""
 
-    __slots__ = ("count", "name", "sums", "tail")
+    __slots__ = ("callers", "count", "name", "sums", "tail")
 
     def __init__(self, name: str = "") -> None:
         self.name = name
@@ -85,6 +96,29 @@ class Window:
         self.count = 0
         self.tail = 0
         self.sums = np.zeros(RANDOM)
+        self.callers = array("H", bytes(2 * BUCKETS))
+        """Queries by whose they are: never more mixed than it is, where two share a bucket."""
+
+    def clear(self) -> None:
+        """Begin anew."""
+        self.count = self.tail = 0
+        self.sums[:] = 0.0
+        self.callers = array("H", bytes(2 * BUCKETS))
+
+    def mixed(self) -> float:
+        """How many callers, with as much each, would be as mixed."""
+        return self.count**2 / max(sum(n * n for n in self.callers), 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Full:
+    """A window that was full."""
+
+    name: str
+    share: float
+    """Of queries in the tail."""
+    unlike: bool
+    """Whether no honest window is like it."""
 
 
 class Pools:
@@ -93,34 +127,44 @@ class Pools:
     """
 
     def __init__(self, calibration: Pooled, components: int) -> None:
-        self.calibration = calibration
-        self.random = Random(components, calibration.seed, calibration.width)
-        self.mean = np.array(calibration.mean)
-        self.rows = np.zeros((PENDING, components), np.float32)
-        self.pending: list[tuple[tuple[Window, ...], bool]] = []
+        self._calibration = calibration
+        self._random = Random(components, calibration.seed, calibration.width)
+        self._mean = np.array(calibration.mean)
+        self._rows = np.zeros((PENDING, components), np.float32)
+        self._pending: list[tuple[tuple[Window, ...], bool, int]] = []
 
-    def add(self, windows: tuple[Window, ...], coordinates: np.ndarray, tail: bool) -> bool:
-        """One query of these pools. Whether `look` has to be called."""
-        self.rows[len(self.pending)] = coordinates
-        self.pending.append((windows, tail))
-        return len(self.pending) == PENDING
+    def add(self, windows: tuple[Window, ...], coordinates: np.ndarray, tail: bool, whose: int) -> Sequence[Full]:
+        """One query of these pools; windows that are full now, and begin anew."""
+        self._rows[len(self._pending)] = coordinates
+        self._pending.append((windows, tail, whose % BUCKETS))
+        return self._look() if len(self._pending) == PENDING else ()
 
-    def look(self) -> list[tuple[Window, float, float]]:
-        """Windows that are full, with their distance and their share in the tail; they begin anew."""
-        found = self.random.of(self.rows[: len(self.pending)])
-        full = []
+    def _look(self) -> list[Full]:
+        found = self._random.of(self._rows[: len(self._pending)])
         groups: dict[int, tuple[Window, list[int]]] = {}
-        for i, (windows, tail) in enumerate(self.pending):
+        for i, (windows, tail, bucket) in enumerate(self._pending):
             for window in windows:
                 groups.setdefault(id(window), (window, []))[1].append(i)
                 window.tail += tail
-        self.pending.clear()
+                window.callers[bucket] += 1
+        self._pending.clear()
+        full = []
         for window, places in groups.values():
             window.sums += found[places].sum(axis=0)
             window.count += len(places)
             if window.count >= WINDOW:
-                average = window.sums / window.count
-                full.append((window, distance(average, self.mean), window.tail / window.count))
-                window.count = window.tail = 0
-                window.sums[:] = 0.0
+                full.append(Full(window.name, window.tail / window.count, self._unlike(window)))
+                window.clear()
         return full
+
+    def _unlike(self, window: Window) -> bool:
+        """One honest caller may be far from the average of all, and of so many only a part of that is left: the less
+        mixed a window is, the more it may be off. One that is mostly a single caller's says nothing about several.
+        """
+        calibration, mixed = self._calibration, window.mixed()
+        if mixed < FEW:
+            return False
+        some = mixed >= SOME
+        limit = calibration.distance_some * SOME if some else calibration.distance * FEW
+        off = distance(window.sums / window.count, self._mean)
+        return off > limit / mixed or window.tail > calibration.tail * window.count

@@ -26,6 +26,10 @@ class Predictor(Protocol):
     def classes(self) -> tuple[str, ...]:
         """In the order of its probabilities."""
 
+    @property
+    def texts(self) -> tuple[tuple[int, ...], ...]:
+        """Places of the columns that together are one column of text; see `texts.Encoding`."""
+
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Probabilities, rows by classes, for float64 rows."""
 
@@ -142,8 +146,8 @@ class Report:
     """Its accuracy on rows that it was trained on: what is between the two is what membership inference lives on."""
     outcomes: tuple[Outcome, ...]
     detection: Detection | None
-    budget: Mapping[str, int] = field(default_factory=dict)
-    """Rows a day, by plan, where the user's file limits them."""
+    budget: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    """Rows by plan and period (``hour``, ``day``, …, ``life``), where the user's file limits them."""
     notes: tuple[str, ...] = ()
     """What the reader has to know, one sentence each."""
     cpu: float = 0.0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from assay.guard.gateway.simulate.interface import Outcome
 
 SMALL = 0.03
@@ -56,8 +58,22 @@ def strongest(one: Outcome) -> tuple[str, int, float]:
     return source, queries, fidelity
 
 
-def of_stream(attack: str, seen: float, median: int | None, stopped: float | None, fidelity: float | None) -> str:
-    """What the detectors see of one kind of attacker."""
+def of_stream(
+    attack: str,
+    seen: float,
+    median: int | None,
+    stopped: float | None,
+    fidelity: float | None,
+    refused: int | None = None,
+) -> str:
+    """What the detectors see of one kind of attacker, and a schema of the training data; see `Stream`."""
+    text = _seen(attack, seen, median, stopped, fidelity)
+    if refused is None:
+        return text
+    return f"{text} A schema refuses " + ("its first query." if refused == 1 else f"one of its first {refused:,}.")
+
+
+def _seen(attack: str, seen: float, median: int | None, stopped: float | None, fidelity: float | None) -> str:
     if median is None:
         why = {
             "in-distribution": "its queries are like everybody's: only budgets, price and regularised training help",
@@ -73,14 +89,32 @@ def of_stream(attack: str, seen: float, median: int | None, stopped: float | Non
     return f"{text}, when a copy reaches {stopped:.0%} instead of {fidelity:.0%}."
 
 
-def budget(plan: str, rows: int, one: Outcome) -> str:
-    """How long a plan's daily budget holds up the strongest extraction."""
+DAYS = {"month": 30.0, "week": 7.0, "day": 1.0, "hour": 1 / 24}
+"""Periods of a budget, the longest first, in days."""
+
+
+def budget(plan: str, rows: Mapping[str, int], one: Outcome) -> str:
+    """How long a plan's budgets in rows, by period, hold up the strongest extraction."""
     source, queries, fidelity = strongest(one)
-    days = -(-queries // rows)
-    return (
-        f"Plan {plan}: {rows:,} rows a day, so {queries:,} {source} queries (a copy of {fidelity:.0%}) take one caller "
-        f"{days:,} {'day' if days == 1 else 'days'}."
-    )
+    said = [f"{rows[period]:,} rows a{'n' if period == 'hour' else ''} {period}" for period in DAYS if period in rows]
+    if "life" in rows:
+        said.append(f"{rows['life']:,} rows for life")
+    words = f"Plan {plan}: {' and '.join(said)}, so {queries:,} {source} queries (a copy of {fidelity:.0%})"
+    if rows.get("life", queries) < queries:
+        return f"{words} are more than one caller ever gets."
+    days = days_of(queries, rows)
+    return f"{words} take one caller {days:,} {'day' if days == 1 else 'days'}."
+
+
+def days_of(queries: int, rows: Mapping[str, int]) -> int:
+    """On how many days in a row somebody asks who uses each period up, the longest first."""
+    before = 0.0
+    for period, length in DAYS.items():
+        if period in rows:
+            full = -(-queries // rows[period]) - 1
+            before += full * length
+            queries -= full * rows[period]
+    return int(before + 1e-9) + 1
 
 
 def always(proper: bool) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from assay.errors import UsageError
+from assay.guard.gateway.simulate.texts import Encoding
 
 
 class Fitted:
@@ -35,20 +36,38 @@ class Fitted:
         self.classes = tuple(word(one) for one in np.asarray(classes).tolist())
         self._model = _alone(model)
         self._name = name
+        self._encoding: Encoding | None = None
+        self.texts: tuple[tuple[int, ...], ...] = ()
+
+    def encode(self, encoding: Encoding) -> None:
+        """From now on rows are those of ``encoding``, and the model is asked with its columns of text.
+
+        Raises `UsageError` for one that was trained on a matrix: it knows no columns.
+        """
+        if not self._named:
+            text = next(name for name, values in encoding.columns if values)
+            raise UsageError(
+                f"the column {text[:100]!r} is no number, and {self._name} was trained on numbers without names",
+                hint="train a pipeline that encodes it (OneHotEncoder) on a table with names (DataFrame)",
+            )
+        self._encoding, self.names, self.texts = encoding, encoding.names, encoding.groups
 
     def predict(self, rows: np.ndarray) -> np.ndarray:
         """Probabilities. Raises `UsageError` where the model fails."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # one about names of columns, at each call
-                answers = self._model.predict_proba(self._frame(rows) if self._named else rows)
+                answers = self._model.predict_proba(self._given(rows))
         except Exception as error:
-            raise UsageError(f"{self._name} fails on these rows: {type(error).__name__}: {str(error)[:300]}") from None
+            said = str(error).partition("\n")[0][:300]  # the rest is advice to programmers
+            raise UsageError(f"{self._name} fails on these rows: {type(error).__name__}: {said}") from None
         return np.asarray(answers, dtype=np.float64)
 
-    def _frame(self, rows: np.ndarray) -> Any:
+    def _given(self, rows: np.ndarray) -> Any:
         """With names where the model may look for columns by them: only pipelines do, and only with pandas."""
-        if not hasattr(self._model, "steps"):
+        if self._encoding is not None:
+            return self._encoding.frame(rows)
+        if not (self._named and hasattr(self._model, "steps")):
             return rows
         try:
             import pandas

@@ -97,6 +97,6 @@ def budgets(report: Report) -> Iterator[str]:
     if not report.budget:
         source, queries, fidelity = meaning.strongest(report.outcomes[0])
         yield (
-            f"No plan limits rows a day: {queries:,} {source} queries (a copy of {fidelity:.0%}) take a caller as long "
+            f"No plan limits rows: {queries:,} {source} queries (a copy of {fidelity:.0%}) take a caller as long "
             "as asking takes."
         )

@@ -45,7 +45,7 @@ def simulate(
     seed: int = 0,
     detect: Detect | None = None,
     callers: int = watching.CALLERS,
-    budget: Mapping[str, int] = {},
+    budget: Mapping[str, Mapping[str, int]] = {},
     notes: Sequence[str] = (),
     progress: Progress = lambda _what, _done, _all: None,
 ) -> Report:
@@ -60,7 +60,7 @@ def simulate(
         seed: Of everything that is drawn.
         detect: How detectors are set; None: without them.
         callers: Honest callers that calibrate the detectors, and a quarter of it that judge them.
-        budget: Rows a day by plan, for the report.
+        budget: Rows by plan and period, for the report.
         notes: For the report.
         progress: Told of each step.
 
@@ -85,7 +85,7 @@ def simulate(
     outcomes = [replace(one, meaning=meaning.of_setting(one, outcomes[0], data.proper)) for one in outcomes]
     detection = None
     if detect is not None:
-        world = world_of(predictor.predict, theirs.rows, predictor.names, data.members.rows)
+        world = world_of(predictor.predict, theirs.rows, predictor.names, data.members.rows, predictor.texts)
         detection = watching.watch(
             world, predictor.names, data.members.rows, students, detect, min(queries, 1000), callers, seeds[3],
             lambda what, done: progress(what, len(grid) + done, steps),
@@ -98,7 +98,7 @@ def simulate(
         queries=queries,
         members=len(data.members),
         others=len(data.others),
-        columns=data.members.rows.shape[1],
+        columns=data.members.rows.shape[1] - sum(len(text) - 1 for text in predictor.texts),
         classes=len(predictor.classes),
         proper=data.proper,
         accuracy=_accuracy(truth, hidden),
@@ -137,7 +137,7 @@ class _Bench:
         """Everything about one setting; ``truth``: the model's own answers to the hidden rows."""
         ask = self._ask(setting)
         members, hidden = self._data.members, self._hidden
-        world = world_of(ask, self._theirs.rows, self._predictor.names, members.rows)
+        world = world_of(ask, self._theirs.rows, self._predictor.names, members.rows, self._predictor.texts)
         extraction: dict[str, dict[int, float]] = {}
         for source in SOURCES:
             rows, answers = traffic.record(world, source, np.random.default_rng(self._seeds[1]), self._queries)

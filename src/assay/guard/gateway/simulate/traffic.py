@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from assay.errors import MissingExtraError
+from assay.guard.gateway.simulate.texts import snapped
 
 Predict = Callable[[np.ndarray], np.ndarray]
 """Rows to probabilities, rows by classes."""
@@ -38,6 +39,13 @@ class World:
     groups: tuple[tuple[int, ...], ...] = ()
     members: np.ndarray | None = None
     """Training rows, for membership inference; None: fresh rows."""
+    texts: tuple[tuple[int, ...], ...] = ()
+    """Those of the groups that are one column of text: a caller cannot send what lies between two values."""
+
+    @property
+    def seen(self) -> np.ndarray:
+        """Places of the columns that detectors look at: texts have no distance."""
+        return np.setdiff1d(np.arange(len(self.low)), [place for text in self.texts for place in text])
 
     @property
     def range(self) -> np.ndarray:
@@ -173,6 +181,7 @@ class Oracle:
         rows = rows[: self.limit - self.count]
         if not len(rows):
             raise Enough
+        rows = snapped(rows, self.world.texts)
         answers = self.world.predict(rows)
         self.asked.append(rows.copy())
         self.answered.append(answers)

@@ -48,19 +48,20 @@ def watch(
     """Everything about the detectors; ``callers`` calibrate them, a quarter as many are judged."""
     calibrate, honest, attack = (np.random.default_rng(one) for one in np.random.SeedSequence(seed).generate_state(3))
     progress("calibrating the detectors", 0)
-    columns = tuple(names)
+    seen = world.seen
+    columns = tuple(names[i] for i in seen)
     streams = [
-        Honest(f"{kind}-{i}", Table(rows, columns), _answers(world.predict(rows)))
+        Honest(f"{kind}-{i}", Table(rows[:, seen], columns), _answers(world.predict(rows)))
         for i, (kind, rows) in enumerate(traffic.honest(world, calibrate, callers, queries))
     ]
     calibration = calibrating.calibrate(
-        Table(reference, columns), streams, false_alarms=detect.false_alarms, seed=seed % 2**31
+        Table(reference[:, seen], columns), streams, false_alarms=detect.false_alarms, seed=seed % 2**31
     )
     del streams
     progress("honest callers", 1)
     fresh = max(10, callers // 4)
     flagged = sum(
-        _first(Detectors(detect, calibration), f"honest-{i}", rows, world.predict(rows)) is not None
+        _first(Detectors(detect, calibration), f"honest-{i}", rows[:, seen], world.predict(rows)) is not None
         for i, (_, rows) in enumerate(traffic.honest(world, honest, fresh, queries))
     )
     found = []
@@ -85,7 +86,7 @@ def _stream(
     rows = answers = np.empty((0, 0))
     for _ in range(ATTACKERS):
         rows, answers = traffic.record(world, name, rng, queries)
-        first = _first(Detectors(detect, calibration), name, rows, answers)
+        first = _first(Detectors(detect, calibration), name, rows[:, world.seen], answers)
         firsts.append(np.inf if first is None else first[0])
         if first is not None:
             signals[first[1]] += 1
@@ -93,6 +94,7 @@ def _stream(
         refused.append(bad[0] + 1 if len(bad) else np.inf)
     seen = float(np.mean(np.isfinite(firsts)))
     median = _finite(float(np.median(firsts)))
+    first_refused = _finite(float(np.median(refused)))
     fidelity = stopped = None
     if name not in LEARNING:
         fidelity = students.fidelity(rows, answers)
@@ -102,11 +104,11 @@ def _stream(
         attack=name,
         seen=seen,
         median=median,
-        refused=_finite(float(np.median(refused))),
+        refused=first_refused,
         signals=tuple(signal for signal, _ in signals.most_common()),
         fidelity=fidelity,
         stopped=stopped,
-        meaning=meaning.of_stream(name, seen, median, stopped, fidelity),
+        meaning=meaning.of_stream(name, seen, median, stopped, fidelity, first_refused),
     )
 
 

@@ -10,8 +10,14 @@ import numpy as np
 from assay.guard.gateway.simulate.traffic import Predict, Rng, World
 
 
-def world_of(predict: Predict, population: np.ndarray, names: Sequence[str], members: np.ndarray | None) -> World:
-    """A world whose callers ask about rows like those of ``population``.
+def world_of(
+    predict: Predict,
+    population: np.ndarray,
+    names: Sequence[str],
+    members: np.ndarray | None,
+    texts: tuple[tuple[int, ...], ...] = (),
+) -> World:
+    """A world whose callers ask about rows like those of ``population``; ``texts`` are groups that are one text each.
 
     There are only so many rows: a fresh one is one of them, each number moved by a hundredth of its column's deviation.
     """
@@ -32,14 +38,20 @@ def world_of(predict: Predict, population: np.ndarray, names: Sequence[str], mem
         high=high,
         step=whole.astype(float),
         spread=np.where(binary, 0.0, population.std(axis=0)),
-        groups=groups(population, names),
+        groups=(*groups(population, names, texts), *texts),
         members=members,
+        texts=texts,
     )
 
 
-def groups(population: np.ndarray, names: Sequence[str]) -> tuple[tuple[int, ...], ...]:
-    """Columns beside each other that are one choice: of one beginning (``job_``, ``job=``), 0 or 1, one of them 1."""
+def groups(
+    population: np.ndarray, names: Sequence[str], texts: tuple[tuple[int, ...], ...] = ()
+) -> tuple[tuple[int, ...], ...]:
+    """Columns beside each other, none of ``texts``, that are one choice: of one beginning (``job_``, ``job=``), 0 or 1,
+    one of them 1.
+    """
     binary = ((population == 0) | (population == 1)).all(axis=0)
+    binary[[place for text in texts for place in text]] = False
     found = []
     for stem, together in groupby(range(len(names)), key=lambda i: _stem(names[i]) if binary[i] else ""):
         columns = tuple(together)
