@@ -68,7 +68,7 @@ def test_a_good_hour(tmp_path):
         ([line()[:-30]], ("endpoint:log", None)),
         ([line(requestTimeEpoch="nan")], ("endpoint:log", None)),
         (["x" * 200_000 + "\n"], ("endpoint:log", None)),
-        ([line(httpMethod="-", resourcePath="log-lost:7")], ("endpoint:log", None)),
+        ([line(httpMethod="-", protocol="-", resourcePath="log-lost:7")], ("endpoint:log", None)),
     ],
 )
 def test_what_is_wrong_is_said(tmp_path, lines, wrong):
@@ -225,5 +225,5 @@ def test_callers_are_bounded(monkeypatch):
     monkeypatch.setattr(summary, "CALLERS", 10)
     found = Summary()
     for number in range(100):
-        summary._take(found, line(caller=f"key:{number}", level="block").encode(), 0, NOW.timestamp())
+        summary._take(found, line(caller=f"key:{number}", level="block").encode(), "a.log", 0, NOW.timestamp(), 0)
     assert len(found.callers) == 11 and found.callers["(others)"] == 90 and found.flagged["(others)"] == "block"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import polars
 import pytest
@@ -66,6 +69,50 @@ def test_evidence_that_is_too_old_proves_nothing_any_more(file, tmp_path):
     assert replace(serving.judge(settings), problem="").version == serving.judge(settings).version
 
 
+def test_the_rule_that_is_named_is_the_one_that_does_not_accept(file, tmp_path):
+    rules = "{id: other, name: Other gate, risk: R, when: {gate: train}, require: {evidence: model-signature}}"
+    rules += ", {id: bill, name: Bill of materials, risk: R, require: {evidence: sbom}}"
+    policy = f"assay-policy: 1\nid: p\nname: P\nversion: 1\ncontrols:\n- {{id: c, name: C, rules: [{rules}]}}\n"
+    (tmp_path / "policy.yml").write_text(policy)
+    file.write(model={**attested_model(tmp_path), "policy": "policy.yml", "gate": "deploy"})
+    judged = serving.judge(serving.read("gateway.yaml"))
+    assert "Bill of materials" in judged.problem and "Other gate" not in judged.problem
+
+
+AT_SERVE = "{id: watched, name: Watched, risk: R, when: {gate: serve}, require: {evidence: monitoring}}"
+SIGNED = "{id: signed, name: Signed, risk: R, require: {evidence: model-signature}}"
+
+
+def test_a_mistyped_gate_of_the_gateway_file_proves_nothing(file, tmp_path, capsys):
+    policy = "assay-policy: 1\nid: p\nname: P\nversion: 1\ncontrols:\n"
+    (tmp_path / "policy.yml").write_text(f"{policy}- {{id: c, name: C, rules: [{AT_SERVE}, {SIGNED}]}}\n")
+    model = {**attested_model(tmp_path), "policy": "policy.yml"}
+    file.write(model={**model, "gate": "serv"})
+    judged = serving.judge(serving.read("gateway.yaml"))
+    assert (judged.exit_code, judged.version) == (2, "") and "almost 'serve'" in judged.problem
+    assert serving.prover(serving.read("gateway.yaml"), lambda _: None)(True).refusal.status == 503
+    assert main(["gateway", "--config", "gateway.yaml"]) == 2 and "almost 'serve'" in capsys.readouterr().err
+
+
+def test_a_gate_of_the_gateway_file_that_no_rule_names_is_told(file, tmp_path, capsys):
+    policy = "assay-policy: 1\nid: p\nname: P\nversion: 1\ncontrols:\n"
+    (tmp_path / "policy.yml").write_text(f"{policy}- {{id: c, name: C, rules: [{AT_SERVE}, {SIGNED}]}}\n")
+    section = {**attested_model(tmp_path), "policy": "policy.yml"}
+    file.write(model={**section, "gate": "staging"})
+    warning = "no rule of this policy is for the gate 'staging' (it names: serve)"
+    judged = serving.judge(serving.read("gateway.yaml"))
+    assert (judged.problem, judged.warnings) == ("", (warning,))
+    capsys.readouterr()
+    assert main(["gateway", "check", "--config", "gateway.yaml"]) == 0 and warning in capsys.readouterr().out
+    assert main(["gateway", "check", "--config", "gateway.yaml", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model"]["warnings"] == [warning]
+    with socket.create_server(("127.0.0.1", 0)) as taken:  # so that the gateway ends as soon as it has started
+        port = taken.getsockname()[1]
+        file.write(model={**section, "gate": "staging"}, listen=[f"127.0.0.1:{port}"])
+        assert main(["gateway", "--config", "gateway.yaml"]) == 2
+        assert f"assay: {warning}\n" in capsys.readouterr().err
+
+
 def test_a_baseline_becomes_a_schema_in_the_state_folder(file, tmp_path):
     frame = polars.DataFrame({"a": [float(i) for i in range(100)], "b": [i % 7 for i in range(100)]})
     frame.write_csv("data.csv")
@@ -77,6 +124,12 @@ def test_a_baseline_becomes_a_schema_in_the_state_folder(file, tmp_path):
     with open(schema.file) as made:
         assert [column["name"] for column in yaml.safe_load(made)["columns"]] == ["a"]
     assert serving.read("gateway.yaml") == read, "a reload reads the same"
+    before = Path(schema.file).read_text()
+    polars.DataFrame({"a": ["x", "y"] * 50, "b": [0, 1] * 50}).write_csv("data.csv")
+    assert main(["baseline", "data.csv", "-O", "baseline.json", "-q"]) == 0
+    # A reload that fails later, or 'check': whatever still has the old configuration reads what it was made with.
+    assert serving.read("gateway.yaml").routes[0].schema.file != schema.file
+    assert Path(schema.file).read_text() == before
     (tmp_path / "baseline.json").write_text("{}")
     with pytest.raises(AssayError, match=r"baseline\.json"):
         serving.read("gateway.yaml")

@@ -20,6 +20,7 @@ from assay.config import Config, load
 from assay.errors import DocumentError, UndecidedError, UsageError
 from assay.files import read_file
 from assay.guard.gateway.logs import rotated
+from assay.guard.gateway.logs.missing import Hole
 from assay.guard.gateway.logs.summary import Summary, summarise
 from assay.targets.interface import Options
 from assay.targets.registry import resolve
@@ -33,6 +34,9 @@ TRIES = 20
 
 FLAGGED = 50
 """Callers that a statement names; the others are counted."""
+
+HOLES = 20
+"""Holes among the log's ids that a statement names; all are counted."""
 
 
 class _Finding(msgspec.Struct, frozen=True):
@@ -56,6 +60,8 @@ class Limits:
     """Share of requests that the model server failed at."""
     tolerate: tuple[str, ...] = ("log",)
     """Levels of callers that are no violation."""
+    unfinished: timedelta = timedelta(minutes=10)
+    """How long a request may be under way: until then its line may be missing. Streams and tunnels may want more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +100,10 @@ def observe(
     start = end - since
     if not 0 <= limits.failures <= 1:
         raise UsageError(f"the tolerated failures are a share, from 0 to 1, not {limits.failures}")
+    if limits.unfinished < timedelta(0):
+        raise UsageError("requests cannot be under way for less than no time")
     secret, by = signer(signer_choice, config) if sign else (None, None)
-    summary = _summary(logs, Window(start, end))
+    summary = _summary(logs, Window(start, end), limits)
     with resolve(target, options) as thing:
         version = thing.manifest(blake3=False).contents().hex()
     look = judge(summary, Window(start, end), version, limits, _moved(findings))
@@ -107,6 +115,7 @@ def judge(summary: Summary, window: Window, version: str, limits: Limits, moved:
     """The look: pure. A period without an answer decides nothing. ``moved``: models whose callers all changed; None:
     nobody looked.
     """
+    holes = list(summary.ids.holes(*_old(window, limits)))
     others = {name: count for name, count in summary.versions.items() if name != version}
     flagged = {name: level for name, level in sorted(summary.flagged.items()) if level not in limits.tolerate}
     failed = summary.failed / summary.requests if summary.requests else 0.0
@@ -135,6 +144,7 @@ def judge(summary: Summary, window: Window, version: str, limits: Limits, moved:
             observed=summary.unreadable + summary.lost,
             message=f"of the access log {summary.unreadable:,} line(s) cannot be read and {summary.lost:,} are missing",
         ),
+        _ids(summary, holes),
     ]
     if moved is not None:
         said = "most callers ask otherwise than before: look with 'assay monitor check'"
@@ -161,8 +171,44 @@ def judge(summary: Summary, window: Window, version: str, limits: Limits, moved:
         for name, level in list(flagged.items())[:FLAGGED]
     ]
     return Look(
-        Topic.ENDPOINT, window, summary.requests, tuple(checks), _metrics(summary, window), details=_details(summary)
+        Topic.ENDPOINT,
+        window,
+        summary.requests,
+        tuple(checks),
+        _metrics(summary, window, holes),
+        details=_details(summary),
     )
+
+
+def _old(window: Window, limits: Limits) -> tuple[float, float]:
+    """From when to when requests began whose lines must be there by now (UNIX seconds). Of two periods that follow on
+    each other each request is in one.
+    """
+    return tuple((moment - limits.unfinished).timestamp() for moment in (window.start, window.end))  # type: ignore[return-value]
+
+
+def _ids(summary: Summary, holes: Sequence[Hole]) -> Check:
+    """Whether lines were taken out of the log, put into it twice, or lost without a word. Undecided where ids are
+    hidden, or where nobody asked long enough ago.
+    """
+    missing = sum(hole.count for hole in holes)
+    told = f" ({summary.lost:,} of them are told to be lost)" if summary.lost else ""
+    if missing > summary.lost or summary.twice:
+        outcome = Outcome.VIOLATED
+        processes = len({hole.after[:20] for hole in holes})
+        message = f"{missing:,} request ids of {processes:,} process(es) are in no line of the log{told}, " + (
+            f"{summary.twice:,} in two"
+        )
+    elif summary.unnumbered or 2 * summary.ids.alone > summary.ids.followed:
+        outcome = Outcome.UNDECIDED
+        message = "whether lines are missing cannot be said: most or some have no id that can be followed"
+    elif not summary.old:
+        outcome = Outcome.UNDECIDED
+        message = "whether lines are missing cannot be said yet: requests may be under way"
+    else:
+        outcome, message = Outcome.HOLDS, f"no request id is missing{told}"
+    between = tuple(f"{hole.count} between {hole.after} and {hole.before}" for hole in holes[:HOLES])
+    return Check("endpoint:ids", outcome, expected=0, observed=between, message=message)
 
 
 def _moved(path: str | None) -> list[str] | None:
@@ -176,7 +222,7 @@ def _moved(path: str | None) -> list[str] | None:
     return [one.key.removeprefix("drift:") for one in document.findings if one.key.startswith("drift:")]
 
 
-def _metrics(summary: Summary, window: Window) -> tuple[Metric, ...]:
+def _metrics(summary: Summary, window: Window, holes: Sequence[Hole]) -> tuple[Metric, ...]:
     numbers = {
         "requests": float(summary.requests),
         "answered": float(summary.answered),
@@ -185,6 +231,8 @@ def _metrics(summary: Summary, window: Window) -> tuple[Metric, ...]:
         "failed": float(summary.failed),
         "callers": float(len(summary.callers)),
         "callers_flagged": float(len(summary.flagged)),
+        "log_ids_missing": float(sum(hole.count for hole in holes)),
+        "log_lines_twice": float(summary.twice),
     }
     if summary.milliseconds:
         ordered = sorted(summary.milliseconds)
@@ -200,12 +248,13 @@ def _details(summary: Summary) -> dict[str, object]:
     }
 
 
-def _summary(logs: Sequence[str], window: Window) -> Summary:
+def _summary(logs: Sequence[str], window: Window, limits: Limits) -> Summary:
     """Of all files, as they were at one moment: a gateway at work renames, packs and deletes them."""
     for _ in range(TRIES):
         files = _files(logs)
         try:
-            found = summarise(files, window.start.timestamp(), window.end.timestamp())
+            times = window.start.timestamp(), window.end.timestamp(), limits.unfinished.total_seconds()
+            found = summarise(files, *times)
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -164,6 +164,7 @@ class Failing:
 
     name = "the source"
     keys: frozenset[str] = frozenset()
+    answers: frozenset[str] = frozenset()
     rows = None
 
     def __init__(self, error: Exception) -> None:

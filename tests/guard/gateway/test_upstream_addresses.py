@@ -56,3 +56,35 @@ def test_the_command_says_so(tmp_path: Path, capsys: Any) -> None:
     assert main(["gateway", "check", "--config", str(path)]) == 2
     said = capsys.readouterr().err
     assert "upstream: 'http://a/v1' is no address of a model server" in said and "Traceback" not in said
+
+
+def test_a_socket_of_the_file_is_beside_it_and_one_of_a_flag_is_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import argparse
+
+    from assay.cli import gateway
+
+    there, here = tmp_path / "there", tmp_path / "here"
+    there.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    text = f"{FILE}upstream: unix:model.sock\nlisten: ['unix:gateway.sock']\nroutes:\n"
+    (there / "gateway.yaml").write_text(f"{text}- protocol: openai\n- {{protocol: sagemaker, upstream: 'unix:b/c'}}\n")
+    read = load("../there/gateway.yaml")
+    assert read.upstream == f"unix:{there}/model.sock" and read.routes[1].upstream == f"unix:{there}/b/c"
+    assert read.routes[0].upstream is None
+    parser = argparse.ArgumentParser()
+    gateway.configure(parser)
+    said = [
+        "--config",
+        "../there/gateway.yaml",
+        "--upstream",
+        "unix:m",
+        "--listen",
+        "unix:l",
+        "--listen",
+        "127.0.0.1:1",
+    ]
+    over = gateway._loader(parser.parse_args(said))()
+    assert over.upstream == f"unix:{here}/m" and over.listen == (f"unix:{here}/l", "127.0.0.1:1")

@@ -58,7 +58,8 @@ def profile(
 
     ``spec`` is the baseline's, if there is one; ``seed``, ``kinds`` and ``columns`` are for a new one. ``customs`` are
     statistics for a new spec, and the leave to run those functions that ``spec`` names. Of a new spec, columns that
-    only say which row it is (`Source.keys`) are left out unless ``columns`` names them. Raises `AssayError`:
+    only say which row it is (`Source.keys`) are left out unless ``columns`` names them; held against a ``spec`` that
+    does not know them, `Source.answers` too. Raises `AssayError`:
     `UndecidedError` where there is no row to make a spec from.
     """
     if spec is not None and (seed or kinds or columns is not None):
@@ -100,6 +101,7 @@ class Pick:
     ) -> None:
         known = {column.name for column in spec.columns} if spec else set[str]()
         self._source, self._known, self._columns, self._customs = source, known, columns, customs
+        self._given = spec is not None
 
     @property
     def only(self) -> frozenset[str] | None:
@@ -118,7 +120,8 @@ class Pick:
         """What is to be added up of this frame."""
         whole = custom.extended(frame, self._customs)
         if self._columns is None:
-            return whole.drop(self._source.keys - self._known, strict=False) if self._source.keys else whole
+            beside = self._source.keys | self._source.answers if self._given else self._source.keys
+            return whole.drop(beside - self._known, strict=False) if beside else whole
         names = [*self._columns, *(statistic.name for statistic in self._customs)]
         return whole.select([name for name in names if name in whole.columns])
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from time import CLOCK_BOOTTIME, clock_gettime
 from typing import TypeAlias
 from uuid import UUID
 
@@ -104,12 +105,15 @@ class Core:
         self._enforced = settings.detect.mode == "enforce"
         self._permits = 0
         """Permissions that are remembered, at most."""
+        self._settled = any(plan.rows or plan.row_rate or plan.information for plan in settings.plans.values())
+        """Whether plans count predictions: an answer may have more of them than the question said."""
         self._planned = {name: plan.harden for name, plan in settings.plans.items() if plan.harden is not None}
         self._stricter: dict[tuple[str, str], str] = {}
         """Of two hardenings the one that counts; there are few."""
 
     def decide(self, context: Context) -> Decision:
         """Whether the request goes on, from its head alone. What was decided also stands in the context."""
+        context.steady = clock_gettime(CLOCK_BOOTTIME)
         context.id = identity = next(self._ids)
         given = context.headers.get(b"x-request-id")
         context.request_id = identity if given is None else _uuid(given) or identity
@@ -182,7 +186,7 @@ class Core:
                 return _FORBIDDEN
         if measured.stream:
             context.needs |= METER
-        elif usage.tokens_in:
+        elif usage.tokens_in or self._settled:
             context.needs |= KEEP_ANSWER  # it says what is settled
         price = self.settings.routes[route.index].price
         usage.cost = (
@@ -267,7 +271,7 @@ class Core:
         shared = f"net:{network(context.address)}" if caller.id.startswith("address:") else f"owner:{caller.owner}"
         for key in (caller.id, shared):
             standing = self._standings.get(key)
-            if standing is not None and standing.until > context.at:
+            if standing is not None:  # whoever minds them takes away what is over: this clock may be wrong
                 found.append(standing)
         if not found:
             return None

@@ -181,6 +181,10 @@ class Context(msgspec.Struct, eq=False):
     tls: bool = False
     certificate: Certificate | None = None
     # Set by `decide`.
+    steady: float = 0.0
+    """Seconds by CLOCK_BOOTTIME (clock_gettime(2)), which nobody sets and all processes of a machine share: what rates
+    and windows count by, so that a wrong clock neither empties nor stops them.
+    """
     id: str = ""
     """Ours, never the caller's: 32 hex digits. The log's ``extendedRequestId``."""
     request_id: str = ""
@@ -312,7 +316,7 @@ class Counters(Protocol):
     """Where limits count: one process, all processes of a machine, or several machines. Keys are short bytes.
 
     Every method is safe to call from all of the gateway's processes at once, never waits for a network, and treats a
-    clock that steps back as one that stands still.
+    clock that steps back as one that stands still. ``now`` is `Context.steady`.
     """
 
     @property

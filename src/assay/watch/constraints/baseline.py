@@ -25,6 +25,7 @@ from assay.watch.constraints import reading
 from assay.watch.constraints.model import Constraints
 
 FORMAT = "assay-baseline"
+_MAKE = "make one with: assay baseline DATA"
 """Key that tells what a file is; its value is the version of the format."""
 VERSION = 1
 MAX_BYTES = 256 << 20
@@ -78,7 +79,7 @@ def write(path: str, baseline: Baseline) -> None:
 
 def load(path: str) -> Baseline:
     """Read the file. Raises `UsageError` or `DocumentError`."""
-    return loads(read_file(path, MAX_BYTES), path)
+    return loads(read_file(path, MAX_BYTES, hint=_MAKE), path)
 
 
 def is_baseline(data: bytes) -> bool:
@@ -110,9 +111,12 @@ def dumps(baseline: Baseline) -> bytes:
 
 def loads(data: bytes, name: str) -> Baseline:
     """Read a document from anybody. Raises `DocumentError` naming the field."""
-    value = strict_json.loads(data, name, max_bytes=MAX_BYTES)
+    try:
+        value = strict_json.loads(data, name, max_bytes=MAX_BYTES)
+    except DocumentError as error:
+        raise DocumentError(error.message, hint=_MAKE) from None
     if not isinstance(value, dict) or FORMAT not in value:
-        raise DocumentError(f"{name} is not a baseline: it has no key {FORMAT!r}", hint="make one with: assay baseline")
+        raise DocumentError(f"{name} is not a baseline: it has no key {FORMAT!r}", hint=_MAKE)
     if value[FORMAT] != VERSION or isinstance(value[FORMAT], bool):
         raise DocumentError(f"{name} has version {value[FORMAT]!r} of the baseline's format, {VERSION} is known")
     _keys(value, _KEYS, name)

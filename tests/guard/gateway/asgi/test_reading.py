@@ -95,7 +95,9 @@ def test_strangers_cannot_make_it_grow() -> None:
         context_of({**scope_of(), "query_string": b"%d" % number}, limits)
     assert len(limits.known) <= REMEMBERED
     context_of(scope_of(headers=[(b"x-long", bytes(SHORT))]), limits)
-    assert all(b"x-long" not in known[2] for known in limits.known.values())
+    context_of({**scope_of(), "raw_path": b"/long" + bytes(SHORT)}, limits)
+    context_of({**scope_of(), "query_string": b"long" + bytes(SHORT)}, limits)
+    assert all(b"x-long" not in known[2] and b"long" not in known[1] for known in limits.known.values())
 
 
 def test_two_requests_of_one_head_are_two() -> None:

@@ -465,3 +465,33 @@ def test_a_worker_that_draws_and_counts_loads_no_heavy_library() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}
     )
     assert done.stdout == "[]\n", done.stderr
+
+
+def test_a_text_that_no_file_holds_takes_no_other_row_along(tmp_path: Path) -> None:
+    one, said = capturer(tmp_path, format=("parquet",))
+    for number, city in enumerate(("Ulm", "\ud800", "Rom")):
+        one.see(sample(number), Table(np.array([[30.0, np.nan]]), ("age", "city"), {"city": [city]}), None)
+    one.close()
+    assert [pl.read_parquet(path, glob=False)["city"].to_list() for path in files(tmp_path)] == [["Ulm", "Rom"]]
+    assert (one.figures.captured, one.figures.unreadable, said) == (2, 1, [])
+
+
+def test_a_file_that_cannot_be_made_takes_no_other_file_along(tmp_path: Path) -> None:
+    one, said = capturer(tmp_path, format=("parquet",))
+    one.see(sample(0), Table(np.array([[30.0, 1.0]]), ("age", "\ud800")), None)
+    for number in range(1, 4):
+        one.see(sample(number), Table(np.array([[30.0, float(number)]]), ("age", "x")), None)
+    one.close()
+    (kept,) = files(tmp_path)
+    assert pl.read_parquet(kept, glob=False)["x"].to_list() == [1, 2, 3]
+    assert one.figures.dropped == 1 and said == ["1 captured requests could not be written: UnicodeEncodeError"]
+
+
+def test_a_disk_that_is_gone_and_a_file_that_cannot_be_made_are_both_said(tmp_path: Path) -> None:
+    one, said = capturer(tmp_path, format=("parquet",))
+    one.see(sample(0), Table(np.array([[30.0, 1.0]]), ("age", "x")), None)
+    one.see(sample(1), Table(np.array([[30.0, 1.0]]), ("age", "\ud800")), None)
+    (tmp_path / "parquet").write_bytes(b"no folder")
+    one.close()
+    assert one.figures.dropped == 2 and len(said) == 2
+    assert "could not be written: UnicodeEncodeError" in said[0] and "has stopped: " in said[1]

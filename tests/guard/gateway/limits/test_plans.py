@@ -12,6 +12,7 @@ from assay.guard.gateway.limits.information import information
 from assay.guard.gateway.limits.local import Local
 from assay.guard.gateway.limits.periods import FOREVER, UNITS, end_of, period_of, start_of
 from assay.guard.gateway.limits.plans import Plans
+from assay.guard.gateway.refusing import UNHARDENED
 from assay.guard.gateway.settings.reading import convert
 from assay.guard.gateway.settings.serving import Hardening
 
@@ -29,7 +30,7 @@ def plans(plan: dict[str, Any], **more: Any) -> Plans:
 
 
 def asked(at: float = T0, caller: str = "key:1", plan: str = "default", verb: Verb = Verb.INFER) -> Context:
-    context = Context("POST", b"/invocations", {}, "192.0.2.1", at)
+    context = Context("POST", b"/invocations", {}, "192.0.2.1", at, steady=at)
     context.caller = Caller(caller, plan=plan)
     context.route = Route("sagemaker", verb, "m", "", "/invocations")
     context.usage = Usage()
@@ -68,6 +69,17 @@ def test_without_a_burst_as_many_as_the_span_has() -> None:
 def test_a_plan_that_is_not_there_lets_nothing_through() -> None:
     refused = plans({}).enter(asked(plan="gold"))
     assert refused is not None and refused.status == 403
+
+
+def test_an_answer_that_is_held_back_was_computed_all_the_same() -> None:
+    guard = plans({"requests": {"day": 2}, "rows": {"day": 20}, "concurrent": 1})
+    for _ in range(2):
+        context = asked()
+        assert through(guard, context, rows=10).allowed
+        context.status, context.decision = 502, UNHARDENED
+        guard.leave(context)
+    refused = through(guard, asked(), rows=1)
+    assert (refused.status, refused.rule) == (429, "plan:requests-day")
 
 
 def test_concurrency_is_let_go_however_a_request_ends() -> None:

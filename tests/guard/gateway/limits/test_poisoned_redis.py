@@ -41,3 +41,15 @@ def test_a_poisoned_message_costs_no_thread(server: Server, tmp_path: Path, news
         assert used(one) == 7
         assert synced._thread is not None and synced._thread.is_alive()
         synced.stop()
+
+
+def test_a_message_about_a_window_of_another_length_stops_no_clock(server: Server, tmp_path: Path) -> None:
+    with machine(tmp_path, "a", server.url) as (one, synced):
+        rounds(synced)
+        now = time.clock_gettime(time.CLOCK_BOOTTIME)
+        assert one.window(b"w", now, 600) == 1
+        news = [[[*one.windows.digest(b"w"), 1, 5]], [], [], False]
+        synced._client.xadd("assay:news", {"from": "stranger", "news": msgspec.msgpack.encode(news)})
+        rounds(synced)
+        assert one.window(b"w", now + 1, 600) == 2
+        assert one.window(b"w", now + 1300, 600) == 1, "what was long ago no longer counts"

@@ -201,6 +201,26 @@ def test_a_thread_flushes_where_nobody_else_does(tmp_path: Path) -> None:
     assert len(ids(path)) == 1001
 
 
+def test_a_log_that_cannot_be_rotated_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 240)  # with a time behind it, no name that a file can have
+    log = writer(path, rotate=Bytes(3000))
+    for number in range(30):
+        log.write(finished(number))
+        log.flush()
+    assert (log.waiting, log.lost, log.problem) == (0, 0, "")
+    assert log.close() == 0
+    assert len(set(ids(path))) == 30
+
+
+def test_packing_follows_no_link_that_somebody_has_put_there(tmp_path: Path) -> None:
+    path, old, victim = tmp_path / "a.log", tmp_path / "a.log.20261122T131415.000000001Z", tmp_path / "victim"
+    old.write_bytes(b'{"extendedRequestId":"1"}\n')
+    victim.write_bytes(b"precious")
+    (tmp_path / f".{old.name}.gz.tmp").symlink_to(victim)
+    rotated.tidy(str(path), 10, compress=True)
+    assert victim.read_bytes() == b"precious" and ids(tmp_path / f"{old.name}.gz") == ["1"]
+
+
 def test_rotated_files_are_packed_and_only_the_newest_are_kept(tmp_path: Path) -> None:
     path = tmp_path / "a.log"
     log = writer(path, rotate=Bytes(3000), keep=3, compress=True)
@@ -330,3 +350,20 @@ def test_a_request_that_ends_after_a_reload_is_in_the_log(tmp_path: Path) -> Non
     log.write(finished(2))
     assert len(ids(path)) == 2
     assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_machine_without_room_for_a_thread_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, start = tmp_path / "a.log", threading.Thread.start
+
+    def full(thread: threading.Thread) -> None:
+        if thread.name == "assay-log-tidy":
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", full)
+    log = writer(path, rotate=Bytes(3000), compress=False)
+    for number in range(30):
+        log.write(finished(number))
+        log.flush()
+    assert log.close() == 0
+    assert len(set(ids(*tmp_path.iterdir()))) == 30

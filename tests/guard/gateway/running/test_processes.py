@@ -7,6 +7,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -255,3 +257,85 @@ def test_a_keeper_that_dies_under_load_costs_no_answer_and_no_line(tmp_path, ups
     assert len(kept) >= 50, "what came while there was no keeper waited for the next one"
     assert len({json.loads(line)["eventMetadata"]["eventId"] for line in kept}) == len(kept)
     assert "Traceback" not in made.words()
+
+
+NO_ROOM = """
+import errno, os, sys
+from assay.cli.main import main
+fork, left, refused = os.fork, int(sys.argv[1]), int(sys.argv[2])
+def full():
+    global left, refused
+    left -= 1
+    if left < 0 and refused:
+        refused -= 1
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return fork()
+os.fork = full
+sys.exit(main(["gateway", "--config", sys.argv[3]]))
+"""
+"""A machine that has no room for another process, from the so many-th on and for so many attempts."""
+
+
+def test_a_machine_without_room_for_a_process_ends_nobody_else(tmp_path, upstream):
+    with gateway(tmp_path, upstream.url, workers=2, start=False) as made:
+        with open(made.said, "ab") as said:  # one process looks at the file; then come the keeper and two workers
+            command = [sys.executable, "-c", NO_ROOM, "4", "3", str(made.file)]
+            made.process = subprocess.Popen(command, cwd=tmp_path, stderr=said, stdout=said)
+        until(lambda: "the gateway listens on" in made.words())
+        victim = made.children()[1]
+        os.kill(victim, signal.SIGKILL)
+        until(lambda: victim not in made.children() and len(made.children()) == 3, "it is tried again")
+        assert {made.status() for _ in range(20)} == {200}
+        assert made.words().count("cannot be started at the moment: Resource temporarily unavailable") == 1
+        assert made.end() == 0
+
+
+NO_THREAD = """
+import sys, threading
+from assay.cli.main import main
+start = threading.Thread.start
+def full(self):
+    if self.name == "assay-otlp":
+        raise RuntimeError("can't start new thread")
+    start(self)
+threading.Thread.start = full
+sys.exit(main(["gateway", "--config", sys.argv[1]]))
+"""
+"""A machine that has no room for the thread that sends metrics."""
+
+
+def test_a_keeper_that_cannot_do_one_thing_does_the_others(tmp_path, upstream):
+    otlp = {"endpoint": "http://127.0.0.1:9/v1/metrics", "every": "1s"}
+    with gateway(tmp_path, upstream.url, otlp=otlp, start=False) as made:
+        with open(made.said, "ab") as said:
+            command = [sys.executable, "-c", NO_THREAD, str(made.file)]
+            made.process = subprocess.Popen(command, cwd=tmp_path, stderr=said, stdout=said)
+        until(lambda: "the gateway listens on" in made.words())
+        keeper = made.children()[0]
+        until(lambda: "could not do all that it does each second: can't start new thread" in made.words())
+        assert made.administer("deny", "192.0.2.1", "--why", "x").returncode == 0
+        assert made.children()[0] == keeper and made.end() == 0
+        assert "Traceback" not in made.words()
+
+
+def test_nobody_reads_what_it_says_any_more(tmp_path, upstream):
+    with gateway(tmp_path, upstream.url, workers=2, start=False) as made:
+        reading, writing = os.pipe()
+        command = [sys.executable, "-m", "assay", "gateway", "--config", str(made.file)]
+        made.process = subprocess.Popen(command, cwd=tmp_path, stderr=writing, stdout=writing)
+        os.close(writing)
+        until(lambda: made.status() == 200)
+        os.close(reading)
+        for place in (1, 0, 1):  # a worker, the keeper, a worker
+            victim = made.children()[place]
+            os.kill(victim, signal.SIGKILL)
+            until(lambda victim=victim: victim not in made.children() and len(made.children()) == 3)
+            until(lambda: made.administer("status").returncode == 0)
+            assert made.status() == 200
+        made.write(workers=0)
+        made.process.send_signal(signal.SIGHUP)
+        made.write(workers=2, rules=[{"id": "all", "priority": 1, "action": "block"}])
+        made.process.send_signal(signal.SIGHUP)
+        until(lambda: {made.status() for _ in range(4)} == {403})
+        assert made.end() == 0
+        assert not list((tmp_path / "gateway-state").glob("keeper.sock")), "it came to its end"

@@ -43,6 +43,7 @@ MISTAKES = {
     "too many workers": {"workers": 1000},
     "a counter of several machines that is none": {"redis": {"url": "http://127.0.0.1"}},
     "a state folder below a file": {"state": "gateway.yaml/state"},
+    "a state folder whose path is too long": {"state": "s" * 100, "admin": None},
     "countries that are not there": {"countries": "none.mmdb"},
     "sinks of alerts that are none": {"alerts": {"sinks": {"a": {"type": "pigeon"}}}},
 }

@@ -20,6 +20,7 @@ class Arrow:
     """One file of record batches."""
 
     keys: frozenset[str] = frozenset()
+    answers: frozenset[str] = frozenset()
     rows: int | None = None
 
     def __init__(self, path: str) -> None:

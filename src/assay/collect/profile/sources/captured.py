@@ -45,6 +45,7 @@ class Captured:
     """One file of captured events or of ground truth."""
 
     keys = KEYS
+    answers: frozenset[str] = frozenset()
     rows: int | None = None
 
     def __init__(self, path: str, reading: Reading) -> None:

@@ -53,6 +53,7 @@ class Csv:
     """One CSV file, packed or not."""
 
     keys: frozenset[str] = frozenset()
+    answers: frozenset[str] = frozenset()
     rows: int | None = None
 
     def __init__(self, path: str, reading: Reading) -> None:

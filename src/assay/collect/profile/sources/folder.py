@@ -66,7 +66,9 @@ class Folder:
         self._open = open_one
         self._kinds: Mapping[str, Kind] = {}
         self.origin = Origin("folder", self._files)
-        self.keys = self._one(self._files[0]).keys if self._files else frozenset[str]()
+        first = self._one(self._files[0]) if self._files else None
+        self.keys = first.keys if first is not None else frozenset[str]()
+        self.answers = first.answers if first is not None else frozenset[str]()
 
     def _one(self, path: str) -> Source:
         source = self._open(path)
@@ -97,10 +99,10 @@ class Folder:
         self.notes = Notes()
         for path in self._files:
             source = self._one(path)
+            self.keys, self.answers = self.keys | source.keys, self.answers | source.answers
             for frame in source.frames(only):
                 self.notes.rows += frame.height
                 yield frame
-            self.keys = self.keys | source.keys
             self.notes.files += source.notes.files
             self.notes.dropped += source.notes.dropped
             self.notes.examples += source.notes.examples[: EXAMPLES - len(self.notes.examples)]

@@ -41,6 +41,7 @@ class Table:
     """A table in memory, or several with the same columns."""
 
     keys: frozenset[str] = frozenset()
+    answers: frozenset[str] = frozenset()
 
     def __init__(self, what: Any, name: str = "the table") -> None:
         self.name = name

@@ -27,6 +27,8 @@ EXAMPLES = 5
 
 KEYS = "assay.keys"
 """In a Parquet file's metadata: a JSON list of columns that say which row it is, and nothing about it."""
+ANSWERS = "assay.answers"
+"""In a Parquet file's metadata: a JSON list of columns that a model has answered to the others."""
 
 
 @dataclass(slots=True)
@@ -73,8 +75,14 @@ class Source(Protocol):
     origin: Origin
     notes: Notes
     """About the last time that the frames were read."""
-    keys: frozenset[str]
-    """Columns that say which row it is, and nothing about it: not profiled unless asked for."""
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """Columns that say which row it is, and nothing about it: not profiled unless asked for."""
+
+    @property
+    def answers(self) -> frozenset[str]:
+        """Columns that a model answered: no strangers where a baseline is about what it was asked."""
 
     @property
     def rows(self) -> int | None:

@@ -30,6 +30,7 @@ class JsonLines:
     """One file of JSON objects, packed or not."""
 
     keys: frozenset[str] = frozenset()
+    answers: frozenset[str] = frozenset()
     rows: int | None = None
 
     def __init__(self, path: str) -> None:

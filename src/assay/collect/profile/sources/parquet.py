@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 import polars as pl
 
 from assay.collect.profile.interface import Kind
-from assay.collect.profile.sources.interface import KEYS, ROWS, Notes, Origin
+from assay.collect.profile.sources.interface import ANSWERS, KEYS, ROWS, Notes, Origin
 from assay.collect.profile.sources.shape import even, flat
 from assay.collect.profile.sources.steady import Steady, told
 from assay.errors import DocumentError
@@ -26,7 +26,7 @@ class Parquet:
 
     def __init__(self, path: str) -> None:
         self.name = path
-        self.keys = _keys(path)
+        self.keys, self.answers = _named(path)
         self.origin = Origin("parquet", (path,))
         self.notes = Notes()
 
@@ -86,10 +86,17 @@ class Parquet:
             raise DocumentError(f"{self.name} is not a Parquet file: it does not begin with PAR1")
 
 
-def _keys(path: str) -> frozenset[str]:
-    """What the file's metadata name as such, as captures of our gateway do; what is wrong with a file is told later."""
+def _named(path: str) -> tuple[frozenset[str], frozenset[str]]:
+    """What the file's metadata name as keys and as answers, as captures of our gateway do; what is wrong with a file is
+    told later.
+    """
     try:
-        named = json.loads(pl.read_parquet_metadata(path).get(KEYS, "[]"))
-    except (OSError, ValueError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
-        return frozenset()
-    return frozenset(name for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset()
+        metadata = pl.read_parquet_metadata(path)
+        found = [json.loads(metadata.get(what, "[]")) for what in (KEYS, ANSWERS)]
+    except (OSError, ValueError, RecursionError, pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return frozenset(), frozenset()
+    keys, answers = (
+        frozenset(name for name in named if isinstance(name, str)) if isinstance(named, list) else frozenset[str]()
+        for named in found
+    )
+    return keys, answers

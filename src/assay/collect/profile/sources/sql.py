@@ -35,6 +35,7 @@ class Query:
     """The rows of one statement."""
 
     keys: frozenset[str] = frozenset()
+    answers: frozenset[str] = frozenset()
     rows: int | None = None
 
     def __init__(self, url: str, statement: str) -> None:

@@ -20,8 +20,17 @@ class Within:
         self._source, self._column, self._start, self._end = source, column, start, end
         self.name = source.name
         self.origin: Origin = source.origin
-        self.keys = source.keys | {column}
         self.notes: Notes = source.notes
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """See `Source.keys`; the column too."""
+        return self._source.keys | {self._column}
+
+    @property
+    def answers(self) -> frozenset[str]:
+        """See `Source.answers`."""
+        return self._source.answers
 
     @property
     def rows(self) -> int | None:

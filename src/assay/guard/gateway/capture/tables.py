@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from assay.collect.profile.sources.interface import KEYS
+from assay.collect.profile.sources.interface import ANSWERS, KEYS
 from assay.guard.gateway.capture.masking import MASK, Do, Mask
 from assay.guard.gateway.capture.places import Place
 from assay.guard.gateway.interface import Answers, Sample, Table
@@ -84,9 +84,11 @@ class Rows:
         return self.bytes >= LARGEST
 
     def add(self, sample: Sample, event: str, caller: str, table: Table, answers: Answers | None) -> None:
-        """The rows of one request."""
+        """The rows of one request. Raises `UnicodeError`."""
         import msgspec
 
+        for values in table.text.values():
+            "".join(map(str, values)).encode()  # what no file can hold must not take others' rows along
         rows = len(table.features)
         bare = msgspec.structs.replace(sample, request=None, response=None)
         self._about.append((bare, event, caller, rows))
@@ -108,13 +110,12 @@ class Rows:
 
     def finish(self) -> None:
         """Write the file. Raises `OSError`."""
-        frame = self._frame()
+        frame, answered = self._frame()
+        metadata = {KEYS: json.dumps([n for n in frame.columns if n in ABOUT]), ANSWERS: json.dumps(answered)}
         place = Place(self._folder, self._at, "parquet")
         try:
             with os.fdopen(os.dup(place.descriptor), "wb") as file:
-                frame.write_parquet(
-                    file, compression="zstd", metadata={KEYS: json.dumps([n for n in frame.columns if n in ABOUT])}
-                )
+                frame.write_parquet(file, compression="zstd", metadata=metadata)
         except BaseException as error:
             place.discard()
             if isinstance(error, OSError) or type(error).__name__ == "ComputeError":
@@ -127,7 +128,8 @@ class Rows:
         """Requests that are not in a file yet: all of them."""
         return len(self._about)
 
-    def _frame(self) -> polars.DataFrame:
+    def _frame(self) -> tuple[polars.DataFrame, list[str]]:
+        """The rows, and which columns the model answered."""
         import numpy
         import polars as pl
 
@@ -155,11 +157,12 @@ class Rows:
                 self._keep(columns, name, pl.Series(name, values, pl.String), f"_c{i}")
             else:
                 self._keep(columns, name, self._numbers(name, features[:, i]), f"_c{i}")
+        asked = len(columns)
         if self._labels:
             self._keep(columns, "prediction", pl.Series(numpy.concatenate(self._labels).astype(numpy.int64)))
         if self._probabilities:
             self._keep(columns, "probabilities", pl.Series(self._probabilities, dtype=pl.List(pl.Float64)))
-        return pl.DataFrame(columns)
+        return pl.DataFrame(columns), [column.name for column in columns[asked:]]
 
     def _numbers(self, name: str, values: numpy.ndarray) -> polars.Series:
         """As integers where all of them are; what is no number is missing."""

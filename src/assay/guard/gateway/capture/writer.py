@@ -209,6 +209,8 @@ class Capturer:
             except OSError as error:
                 self.figures.dropped += file.waiting
                 self._stop(error)
+            except Exception as error:  # of its own rows: others are not to be lost with them
+                self._lost(file, error)
 
     def _stop(self, error: OSError) -> None:
         """The disk takes nothing."""
@@ -220,9 +222,15 @@ class Capturer:
                 file.finish()  # what is in a file already is not to be lost with the rest
             except OSError:
                 lost += file.waiting
+            except Exception as defect:
+                self._lost(file, defect)
         self.figures.dropped += lost
         why = error.strerror or str(error)
         self._warn(f"capture to {self._folder} has stopped: {why}; it is tried again every {AGAIN:.0f} s")
+
+    def _lost(self, file: Lines | Rows, error: Exception) -> None:
+        self.figures.dropped += file.waiting
+        self._warn(f"{file.waiting} captured requests could not be written: {type(error).__name__}")
 
 
 def check(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from assay.guard.gateway.limits import file as layout
 from assay.guard.gateway.limits.local import KEPT, UNIT
-from assay.guard.gateway.limits.periods import end_of
+from assay.guard.gateway.limits.periods import end_of, start_of
 from assay.guard.gateway.limits.shared import FIRST, LATEST_FULL, Shared
 from assay.guard.gateway.limits.stripes import let_go
 from assay.guard.gateway.limits.table import NOWHERE, Table
@@ -86,7 +86,7 @@ class Exchange:
         """Let go of the file."""
         self._views.clear()
 
-    def news(self, now: float) -> tuple[News, list[Total]]:
+    def news(self, steady: float) -> tuple[News, list[Total]]:
         """What is new, at most `MOST` of each kind, and totals of the quotas in it. It counts as told."""
         news = News()
         totals: list[Total] = []
@@ -95,7 +95,7 @@ class Exchange:
             self._under_lock("windows", slot, partial(self._tell_window, news, base, slot))
         for slot in self._changed("rates"):
             base = self._start["rates"] + slot * layout.RATE
-            self._under_lock("rates", slot, partial(self._tell_rate, news, base, slot, now))
+            self._under_lock("rates", slot, partial(self._tell_rate, news, base, slot, steady))
         for slot in self._changed("quotas"):
             base = self._start["quotas"] + slot * layout.QUOTA
             self._under_lock("quotas", slot, partial(self._tell_quota, news, totals, base, slot))
@@ -113,24 +113,26 @@ class Exchange:
             totals.append((high, low, period, own))
         return totals
 
-    def absorb(self, news: News, now: float, *, quotas: bool) -> None:
-        """Count what another machine tells; ``quotas``: also its quotas, where `set_others` does not know them yet."""
+    def absorb(self, news: News, now: float, steady: float, *, quotas: bool) -> None:
+        """Count what another machine tells, quotas by UNIX time and others by `Context.steady`; ``quotas``: also its
+        quotas, where `set_others` does not know them yet.
+        """
         for high, low, seconds, hits in news.windows:
             if 1 <= seconds <= 86400 and hits > 0 and high:
-                self._window(high, low, seconds, min(hits, 1 << 40), now)
+                self._window(high, low, seconds, min(hits, 1 << 40), steady)
         for high, low, taken in news.rates:
             if high:
-                self._rate(high, low, taken, int(now * UNIT))
+                self._rate(high, low, taken, int(steady * UNIT))
         if quotas:
             for high, low, period, amount in news.quotas:
                 if high and isfinite(amount):
-                    self._quota(high, low, period, amount.__add__)
+                    self._quota(high, low, period, amount.__add__, now)
 
-    def set_others(self, used: dict[Digest, tuple[int, float]]) -> None:
+    def set_others(self, used: dict[Digest, tuple[int, float]], now: float) -> None:
         """What all other machines together have used, by period."""
         for (high, low), (period, amount) in used.items():
             if high and isfinite(amount):
-                self._quota(high, low, period, partial(_instead, amount))
+                self._quota(high, low, period, partial(_instead, amount), now)
 
     def _changed(self, name: str) -> list[int]:
         """Slots whose words are not what they were; they are taken as seen before they are read."""
@@ -152,12 +154,12 @@ class Exchange:
         if high and added > 0 and total > 0:
             news.windows.append((high, low, seconds, min(added, total)))  # after an outage: not what is long over
 
-    def _tell_rate(self, news: News, base: int, slot: int, now: float) -> None:
+    def _tell_rate(self, news: News, base: int, slot: int, steady: float) -> None:
         high, low, full, taken = self._words[base : base + 4].tolist()
         known = self._told["rates"].get(slot)
         added = taken - (int(known[2]) if known is not None and known[0] == high else 0)
         self._told["rates"][slot] = (high, 0, taken)
-        owed = min(added, max(0, full - int(now * UNIT)))
+        owed = min(added, max(0, full - int(steady * UNIT)))
         if high and owed:
             news.rates.append((high, low, owed))
 
@@ -187,14 +189,16 @@ class Exchange:
     def _at_home(self, table: Table, high: int, low: int, do: Callable[[], None]) -> None:
         self._locked(table.home(high, low)[1], do)
 
-    def _window(self, high: int, low: int, seconds: int, hits: int, now: float) -> None:
+    def _window(self, high: int, low: int, seconds: int, hits: int, steady: float) -> None:
         words, counters = self._words, self._counters
 
         def count() -> None:
-            slot = counters.window_of(high, low, now, seconds)
-            tick = max(int(now * 12 / seconds), words[slot + 3])
+            slot = counters.window_of(high, low, steady, seconds)
+            if words[slot + 2] != seconds:
+                return  # its sub-buckets have other numbers, which would stop the clock of ours
+            tick = max(int(steady * 12 / seconds), words[slot + 3])
             if words[slot + 3] < tick:
-                counters.advance(slot, words[slot + 3], tick, now)
+                counters.advance(slot, words[slot + 3], tick, steady)
             words[slot + FIRST + tick % KEPT] += hits
             words[slot + 4] += hits
 
@@ -210,12 +214,14 @@ class Exchange:
 
         self._at_home(counters.rates, high, low, count)
 
-    def _quota(self, high: int, low: int, period: int, others: Callable[[float], float]) -> None:
+    def _quota(self, high: int, low: int, period: int, others: Callable[[float], float], now: float) -> None:
         words, reals, table = self._words, self._reals, self._counters.quotas
         try:
             end_of(period)
         except (ValueError, OverflowError, OSError):
             return
+        if start_of(period) > now + layout.SKEW:
+            return  # a clock that is far ahead would end the period for everybody
 
         def count() -> None:
             slot = self._counters.quota_of(high, low, period)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from assay.errors import StoreError
 from assay.guard.gateway.limits.periods import UNITS, end_of, period_of, start_of
-from assay.guard.gateway.limits.stripes import Stripes
+from assay.guard.gateway.limits.stripes import STRIPES, Stripes, let_go
 
 MAGIC = int.from_bytes(b"assayct1", "little")
 """Name and version of the format."""
@@ -27,10 +27,16 @@ PROCESSES = 61
 WAYS = 16
 """Slots of a set: a key has its place in one set only."""
 HEADER = 4096
+SKEW = 60.0
+"""Seconds that clocks of machines may differ: so much earlier a period may begin on another one."""
+WARY = 900.0
+"""Seconds after a clock was set back in which requests may still end that reserved something while it was ahead."""
+AGAIN = 10.0
+"""Seconds between two looks for those."""
 
 # Words (8 bytes) of the header.
 LATEST = 16
-"""The latest time that anybody saw, in UNIX nanoseconds."""
+"""The latest time that anybody saw, in nanoseconds of `Context.steady`."""
 REFUSE_AFTER = 17
 """From when on nothing may be let through, because other machines are out of reach; zero: never."""
 PROCESS = 64
@@ -80,6 +86,8 @@ class CountersFile:
         self.shape = shape
         self.turn = path + ".lock"
         self._opener = os.getpid()
+        self._clock = Clock()
+        self._wary = self._corrected = 0.0
         try:
             with locked(self.turn):
                 self._open()
@@ -169,15 +177,21 @@ class CountersFile:
         words[0] = MAGIC
 
     def _correct_clock(self) -> None:
-        """A clock that was once far ahead must not hold quotas in a period that is years away."""
-        now = time.time()
+        """A clock that was ahead must not hold quotas in periods that have not begun: what was used counts now."""
+        now, self._corrected = time.time(), time.monotonic()
         start = self.shape.starts()[0]
         words = self.words
         for number, digest in enumerate(words[start : start + self.shape.quotas * QUOTA : QUOTA].tolist()):
             slot = start + number * QUOTA
-            period = words[slot + 2]
-            if digest and start_of(period) > now + 86400:
-                words[slot + 2] = period_of(now, UNITS[period & 7])
+            if digest and start_of(words[slot + 2]) > now + SKEW:
+                stripe = number // WAYS % STRIPES
+                self.stripes.wait(stripe)
+                try:
+                    period = words[slot + 2]
+                    if start_of(period) > now + SKEW:
+                        words[slot + 2] = period_of(now, UNITS[period & 7])
+                finally:
+                    let_go(self.stripes.release[stripe])
 
     def _token(self) -> str:
         return self.memory[72:80].hex()
@@ -193,8 +207,19 @@ class CountersFile:
         return self.memory[56:72]
 
     def sync(self) -> None:
-        """Make quotas durable (msync); meant for once a second, off the requests' way."""
+        """Make quotas durable (msync), and right after the clock was set back; meant for once a second, off the
+        requests' way.
+        """
+        if self._clock.stepped_back():
+            self.clock_was_set_back()
+        elif self._corrected + AGAIN < time.monotonic() < self._wary:
+            self._correct_clock()
         self.memory.flush(0, 8 * self.shape.starts()[1])
+
+    def clock_was_set_back(self) -> None:
+        """Put quotas back, now and for a while."""
+        self._wary = time.monotonic() + WARY
+        self._correct_clock()
 
     def close(self) -> None:
         """Let go. The last process that has opened it also removes the locks' names; those forked from one that did
@@ -210,6 +235,20 @@ class CountersFile:
                 self.reals.release()
                 self.memory.close()
             os.close(self.descriptor)
+
+
+class Clock:
+    """Notices that the system's clock was set back, by one that never is (CLOCK_BOOTTIME, clock_gettime(2))."""
+
+    def __init__(self) -> None:
+        self._ahead = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+
+    def stepped_back(self) -> bool:
+        """Whether it was set back by more than a second since this was asked last."""
+        ahead = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+        back = ahead < self._ahead - 1.0
+        self._ahead = ahead if back else max(self._ahead, ahead)
+        return back
 
 
 class locked(contextlib.AbstractContextManager[None]):

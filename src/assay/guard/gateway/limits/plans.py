@@ -14,6 +14,7 @@ from assay.guard.gateway.core import retry
 from assay.guard.gateway.interface import Caller, Context, Counters, Decision, Usage, Verb
 from assay.guard.gateway.limits.information import information
 from assay.guard.gateway.limits.periods import UNITS, end_of, period_of
+from assay.guard.gateway.refusing import UNHARDENED
 from assay.guard.gateway.settings.callers import Plan
 from assay.guard.gateway.settings.model import Settings
 from assay.guard.gateway.settings.serving import Price
@@ -115,7 +116,7 @@ class Plans:
         rate = plan.rate
         if rate is not None:
             key = self._rate_keys.get(caller.id) or self._remember(caller.id)
-            wait = counters.rate(key, context.at, rate.interval, rate.burst)
+            wait = counters.rate(key, context.steady, rate.interval, rate.burst)
             if wait:
                 return Decision(False, 429, rate.rule, "too many requests of this caller", retry(wait))
         if not plan.held:
@@ -159,10 +160,10 @@ class Plans:
         for which, bucket in plan.rates:
             cost = int(charged[which])
             key = bucket.key + name
-            wait = counters.rate(key, context.at, bucket.interval, bucket.burst, cost)
+            wait = counters.rate(key, context.steady, bucket.interval, bucket.burst, cost)
             if wait:
                 for taken, other, its in held.rates:
-                    counters.rate(other, context.at, its.interval, _ANY, -int(charged[taken]))
+                    counters.rate(other, context.steady, its.interval, _ANY, -int(charged[taken]))
                 held.rates.clear()
                 self._uncharge(held)
                 if cost > bucket.burst:
@@ -173,7 +174,8 @@ class Plans:
 
     def leave(self, context: Context) -> None:
         """Settle what was used against what was reserved. A request that was refused used nothing but rates; one that
-        the model failed (500 and above) used no rows, cost or information.
+        the model failed (500 and above) used no rows, cost or information. One that the model has answered, and whose
+        answer is held back, is no refusal: else callers would have the model compute for nothing.
         """
         held = context.held
         if type(held) is not Held:
@@ -181,6 +183,10 @@ class Plans:
         context.held = None
         caller = context.caller
         assert caller is not None
+        if context.decision is UNHARDENED:
+            if held.entered:
+                self._counters.concurrent(b"c" + self._name(caller.id), -1, 0)
+            return
         if not context.decision.allowed:
             self._uncharge(held)
             self._give_back(held, self._name(caller.id))
@@ -190,13 +196,13 @@ class Plans:
         if (held.amounts or held.rates) and context.usage is not None:
             self._settle(context, held, context.usage)
 
-    def forget(self, caller: str, now: float) -> None:
-        """Let a caller begin anew, in every plan: somebody has decided so."""
+    def forget(self, caller: str, now: float, steady: float) -> None:
+        """Let a caller begin anew, in every plan: somebody has decided so. ``steady`` as `Context.steady`."""
         name, counters = self._name(caller), self._counters
         for plan in self._plans.values():
             buckets = [bucket for _, bucket in plan.rates] + ([plan.rate] if plan.rate is not None else [])
             for bucket in buckets:
-                counters.rate(bucket.key + name, now, bucket.interval, bucket.burst, -bucket.burst)
+                counters.rate(bucket.key + name, steady, bucket.interval, bucket.burst, -bucket.burst)
             for quota in [*plan.requests, *(quota for _, quotas in plan.amounts for quota in quotas)]:
                 counters.spend(quota.key + name, period_of(now, quota.unit), float("-inf"), float("inf"))
 
@@ -211,7 +217,7 @@ class Plans:
         for which, key, bucket in held.rates:
             if int(used[which]) != int(reserved[which]):
                 more = int(used[which]) - int(reserved[which])
-                counters.rate(key, context.at + context.ended, bucket.interval, _ANY, more)
+                counters.rate(key, context.steady + context.ended, bucket.interval, _ANY, more)
 
     def _amounts(self, context: Context, usage: Usage) -> tuple[float, float, float, float]:
         """Rows, tokens, cost and bits of a request; never below zero, whatever a model server reports."""

@@ -23,7 +23,8 @@ import msgspec
 
 from assay.errors import MissingExtraError, UsageError
 from assay.guard.gateway.limits.exchange import Digest, Exchange, News, Total
-from assay.guard.gateway.limits.file import REFUSE_AFTER
+from assay.guard.gateway.limits.file import REFUSE_AFTER, SKEW, Clock
+from assay.guard.gateway.limits.periods import start_of
 from assay.guard.gateway.limits.shared import Shared
 from assay.guard.gateway.settings.around import Redis
 
@@ -116,9 +117,11 @@ class Synced:
         self._unsent: Unsent | None = None
         self._joining = True
         """Whether the next message has to say everything."""
+        self._clock = Clock()
         self._reread = False
         """Whether somebody else's has."""
         self._stopping = threading.Event()
+        self._given_up = False
         self._turn = threading.Lock()
         self._thread: threading.Thread | None = None
         self.connected = False
@@ -136,12 +139,19 @@ class Synced:
         self._thread.start()
 
     def stop(self) -> None:
-        """End after a last round, so that a clean stop loses nothing."""
+        """End after a last round, so that a clean stop loses nothing; a Redis that does not come to an end is hung up
+        on.
+        """
         self._stopping.set()
         if self._thread is not None:
-            self._thread.join()
-        with self._turn:
+            self._thread.join(2 * PATIENCE)
+            if self._thread.is_alive():
+                self._given_up = True
+                self._client.connection_pool.disconnect()
+                self._thread.join(PATIENCE)
+        if self._turn.acquire(timeout=PATIENCE):
             self._exchange.close()
+            self._turn.release()
         self._client.close()
 
     def sync(self) -> bool:
@@ -168,7 +178,8 @@ class Synced:
         while not self._stopping.wait(pause):
             longer = min(LONGEST_PAUSE, max(pause, 0.05) * 2) * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
             pause = every if self.sync() else longer
-        self.sync()
+        if not self._given_up:
+            self.sync()
 
     def _good_until(self) -> None:
         """Where it is closed without Redis: until when requests are let through, also should this thread end."""
@@ -176,10 +187,13 @@ class Synced:
             self._counters.file.words[REFUSE_AFTER] = time.time_ns() + int(self._settings.after * 1e9)
 
     def _round(self) -> None:
-        now = time.time()
+        now, steady = time.time(), time.clock_gettime(time.CLOCK_BOOTTIME)
+        if self._clock.stepped_back():  # quotas go back into periods in which others have used something, too
+            self._counters.file.clock_was_set_back()
+            self._reread = True
         if self._unsent is None:
             self._sequence += 1
-            news, totals = self._exchange.news(now)
+            news, totals = self._exchange.news(steady)
             if self._joining:
                 news.quotas, news.reread, totals = [], True, self._exchange.all_quotas()
             message = msgspec.msgpack.encode(news) if news else b""
@@ -195,11 +209,11 @@ class Synced:
         self._reread = False
         self._last = self._last or start.decode()
         # What others said until now is in the totals that were read in the same moment.
-        self._take_in(messages, now, quotas=not reread)
+        self._take_in(messages, now, steady, quotas=not reread)
         if reread:
-            self._exchange.set_others(_used(others))
+            self._exchange.set_others(_used(others, now), now)
 
-    def _take_in(self, messages: list[Any], now: float, *, quotas: bool) -> None:
+    def _take_in(self, messages: list[Any], now: float, steady: float, *, quotas: bool) -> None:
         for number, parts in messages:
             self._last = number.decode()
             told = dict(zip(parts[::2], parts[1::2], strict=False))
@@ -210,7 +224,7 @@ class Synced:
             except msgspec.DecodeError:
                 self._log.warning("redis: a message that is no news of counters is passed over")
                 continue
-            self._exchange.absorb(news, now, quotas=quotas)
+            self._exchange.absorb(news, now, steady, quotas=quotas)
             self._reread = self._reread or (news.reread and quotas)
 
 
@@ -225,8 +239,8 @@ def _fields(totals: list[Total]) -> list[str]:
 _WORD = (1 << 64) - 1
 
 
-def _used(others: list[list[bytes]]) -> dict[Digest, tuple[int, float]]:
-    """What others have used together in the latest period that one of them knows."""
+def _used(others: list[list[bytes]], now: float) -> dict[Digest, tuple[int, float]]:
+    """What others have used together in the latest period that one of them knows and that has begun."""
     used: dict[Digest, tuple[int, float]] = {}
     for fields in others:
         for name, value in zip(fields[::2], fields[1::2], strict=False):
@@ -234,6 +248,8 @@ def _used(others: list[list[bytes]]) -> dict[Digest, tuple[int, float]]:
                 digest = _signed(int(name[:16], 16)), _signed(int(name[16:], 16))
                 period, amount = int(value.partition(b":")[0]), float(value.partition(b":")[2])
             except (ValueError, OverflowError):
+                continue
+            if start_of(period) > now + SKEW:
                 continue
             before = used.get(digest, (period, 0.0))
             if period > before[0]:

@@ -50,7 +50,10 @@ class LogFile:
                 end = self._end()
                 if not end or end + len(data) <= self._rotate:
                     return self._write(data, end), rotated
-                os.rename(self.path, self._aside())
+                try:
+                    os.rename(self.path, self._aside())
+                except OSError:  # the folder is not ours: a log that is too large is better than none
+                    return self._write(data, end), rotated
                 rotated = True
             finally:
                 fcntl.flock(self._descriptor, fcntl.LOCK_UN)

@@ -16,13 +16,20 @@ import shutil
 from assay.files import sync_directory
 
 _CHUNK = 256 << 10
+_TIME = r"\.[0-9]{8}T[0-9]{6}\.[0-9]{9}Z(\.gz)?"
+"""What rotation adds to a name (`file.LogFile`)."""
 
 
 def names(path: str) -> list[str]:
     """The rotated files of the log ``path``, newest first; packed and plain ones of the same time once each."""
     folder, name = os.path.split(os.path.abspath(path))
-    mine = re.compile(re.escape(name) + r"\.[0-9]{8}T[0-9]{6}\.[0-9]{9}Z(\.gz)?")
+    mine = re.compile(re.escape(name) + _TIME)
     return sorted((os.path.join(folder, one) for one in os.listdir(folder) if mine.fullmatch(one)), reverse=True)
+
+
+def origin(path: str) -> str:
+    """The log that a file is, or was rotated away from."""
+    return re.sub(rf"{_TIME}\Z", "", path)
 
 
 def tidy(path: str, keep: int, *, compress: bool) -> None:
@@ -53,7 +60,9 @@ def _pack(plain: str) -> None:
             return  # another process was faster, between our opening and locking it
         folder, name = os.path.split(plain)
         temporary = os.path.join(folder, f".{name}.gz.tmp")
-        with open(temporary, "wb") as target:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)  # whoever was packing before has ended
+        with open(temporary, "xb") as target:
             os.fchmod(target.fileno(), os.fstat(source.fileno()).st_mode & 0o777)
             with gzip.GzipFile("", "wb", 1, target, mtime=0) as packed:
                 shutil.copyfileobj(source, packed, _CHUNK)

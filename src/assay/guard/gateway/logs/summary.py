@@ -1,5 +1,5 @@
 """The JSON access log read back: how the endpoint was used in a period, as numbers. It believes nothing that it cannot
-parse, and says how many lines that were.
+parse, and says how many lines that were; and how many are not there, as far as the others tell (`missing`).
 """
 
 from __future__ import annotations
@@ -16,11 +16,17 @@ from typing import IO
 
 import msgspec
 
+from assay.guard.gateway.logs import rotated
+from assay.guard.gateway.logs.missing import Ids
+
 LONGEST = 1 << 16
 """Bytes of a line that is still read."""
 
 CALLERS = 100_000
 """Callers that are told apart; more are counted together."""
+
+MANY = 1 << 53
+"""Rows and lines of which no line tells more."""
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -30,6 +36,8 @@ class _Line(msgspec.Struct, frozen=True):
     status: str
     httpMethod: str = ""
     resourcePath: str = ""
+    protocol: str = ""
+    extendedRequestId: str = "-"
     caller: str = "-"
     rule: str = "-"
     level: str = "-"
@@ -50,7 +58,15 @@ class Summary:
     unreadable: int = 0
     """Lines that are no line of this log."""
     lost: int = 0
-    """Lines that the gateway could not write, as the log itself says."""
+    """Lines that the gateway could not write, as the log itself says; from `summarise`'s ``unfinished`` before on."""
+    twice: int = 0
+    """Lines whose id stands in another line; they count nowhere else."""
+    unnumbered: int = 0
+    """Requests whose id is hidden, or cannot be followed."""
+    old: int = 0
+    """Lines of requests that began from ``start`` to before ``end``, both less ``unfinished``."""
+    ids: Ids = field(default_factory=Ids)
+    """Of all lines, whenever that was."""
     first: float = math.inf
     """UNIX seconds of the earliest request."""
     last: float = -math.inf
@@ -73,19 +89,22 @@ class Summary:
 _LEVELS = ("-", "ok", "log", "slow", "harden", "approve", "block")
 
 
-def summarise(paths: Iterable[str], start: float, end: float) -> Summary:
-    """What the log says of the time from ``start`` to before ``end`` (UNIX seconds). Raises `OSError`."""
+def summarise(paths: Iterable[str], start: float, end: float, unfinished: float = 0.0) -> Summary:
+    """What the log says of the time from ``start`` to before ``end`` (UNIX seconds); ``unfinished`` seconds after its
+    beginning a request may still be under way, and have no line. Raises `OSError`.
+    """
     found = Summary()
     for path in paths:
+        log = rotated.origin(path)
         try:
             for raw in _packed(path) if path.endswith(".gz") else _plain(path):
-                _take(found, raw, start, end)
+                _take(found, raw, log, start, end, unfinished)
         except (EOFError, zlib.error, gzip.BadGzipFile):
             found.unreadable += 1  # what is packed here is cut, or somebody else's
     return found
 
 
-def _take(found: Summary, raw: bytes, start: float, end: float) -> None:
+def _take(found: Summary, raw: bytes, log: str, start: float, end: float, unfinished: float) -> None:
     try:
         line = _line.decode(raw)
         at, status = float(line.requestTimeEpoch) / 1000, int(line.status) if line.status != "-" else 0
@@ -94,15 +113,23 @@ def _take(found: Summary, raw: bytes, start: float, end: float) -> None:
     except (msgspec.MsgspecError, ValueError):
         found.unreadable += 1
         return
-    if at != at:
+    if not math.isfinite(at) or not 0 <= rows <= MANY:
         found.unreadable += 1
         return
+    if line.httpMethod == line.protocol == line.extendedRequestId == "-" and line.resourcePath.startswith("log-lost:"):
+        if start - unfinished <= at < end:
+            count = line.resourcePath.removeprefix("log-lost:")
+            found.lost += int(count) if count.isdecimal() and len(count) < 16 else 1
+        return
+    new = found.ids.take(line.extendedRequestId, at, at + latency / 1000 if latency == latency else at, log)
+    if start - unfinished <= at < end - unfinished:
+        found.old += 1
     if not start <= at < end:
         return
-    if line.httpMethod == "-" and line.resourcePath.startswith("log-lost:"):
-        count = line.resourcePath.removeprefix("log-lost:")
-        found.lost += int(count) if count.isdecimal() else 1
+    if new is False:
+        found.twice += 1
         return
+    found.unnumbered += new is None
     found.requests += 1
     found.first, found.last = min(found.first, at), max(found.last, at)
     caller = line.caller if line.caller in found.callers or len(found.callers) < CALLERS else "(others)"

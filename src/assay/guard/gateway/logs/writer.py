@@ -162,7 +162,8 @@ class Writer:
 
     def _tidy(self) -> None:
         """Pack and delete rotated files in a thread that gives way to all others."""
-        threading.Thread(target=self._tidy_now, name="assay-log-tidy", daemon=True).start()
+        with contextlib.suppress(RuntimeError):  # no room for a thread: at the next rotation
+            threading.Thread(target=self._tidy_now, name="assay-log-tidy", daemon=True).start()
 
     def _tidy_now(self) -> None:
         with contextlib.suppress(OSError):

@@ -55,6 +55,8 @@ class Proved(msgspec.Struct, tag="proved", array_like=True):
     """`proving.about` of the settings that name the model: an answer about another one is none."""
     known: bool = True
     """False: it is still being looked at for the first time."""
+    file: str = ""
+    """`proving.fingerprint` of the keeper's settings."""
 
 
 Message = Samples | Figures | Standings | Proved

@@ -15,8 +15,11 @@ WORKERS = 60
 """Most processes; each has a column of the shared counters, and the keeper, too."""
 
 
-def check(settings: Settings) -> None:
-    """Raise `AssayError` for what no way in can do without: rules, plans, keys, routes, detectors, log, capture."""
+def check(settings: Settings) -> tuple[str, ...]:
+    """Raise `AssayError` for what no way in can do without: rules, plans, keys, routes, detectors, log, capture.
+
+    Returns sentences on what hinders nobody but a caller: keys that are refused.
+    """
     from assay.alerts import settings as alerts
     from assay.guard.gateway import capture, detect, logs
     from assay.guard.gateway.callers import directory
@@ -30,24 +33,29 @@ def check(settings: Settings) -> None:
     counters = Local()
     ruleset.compile(settings, counters)
     Plans(settings, counters)
-    directory.build(settings)
+    callers = directory.build(settings)
     routes.build(settings, bytes(32))
     detectors = detect.build(settings)
     logs.check(settings)
     capture.check(settings)
-    alerts.parse(settings.alerts, settings.path("gateway.yaml"))
+    alerts.parse(settings.alerts, "the gateway file")
     state = State(settings)
     if not _to_be_made(state.folder, "state"):
         state.examine()
-        for standings in state.all_standings():
-            restored(standings, detectors)
+        restored(state.standings, detectors)
     if settings.capture is not None:
         _to_be_made(settings.path(settings.capture.folder), "capture.folder")
+    return callers.figures().problems
 
 
-def check_gateway(settings: Settings, service: str | None = None, proxy: bool = True) -> None:
-    """Raise `AssayError` for what a gateway with processes of its own cannot begin with, `check` included."""
-    check(settings)
+def check_gateway(settings: Settings, service: str | None = None, proxy: bool = True) -> tuple[str, ...]:
+    """Raise `AssayError` for what a gateway with processes of its own cannot begin with, and return what `check` does,
+    which is included.
+    """
+    from assay.guard.gateway.running.state import State
+
+    notes = check(settings)
+    State(settings).reachable()
     if settings.workers > WORKERS:
         raise DocumentError(f"workers: {settings.workers} are too many: at most {WORKERS} count together")
     if proxy:
@@ -71,6 +79,7 @@ def check_gateway(settings: Settings, service: str | None = None, proxy: bool = 
         from assay.guard.gateway.metrics.otlp import Exporter
 
         Exporter(settings.otlp, 0.0, lambda _sentence: None)
+    return notes
 
 
 def _check_proxy(settings: Settings) -> None:

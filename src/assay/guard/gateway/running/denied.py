@@ -7,6 +7,7 @@ cannot be read it stays as it is: that denies more, never less.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Mapping
 
@@ -15,17 +16,28 @@ from assay.files import read_file, write_atomic
 from assay.guard.gateway.admin.interface import Denied
 from assay.guard.gateway.settings import Settings
 
+HEAD = "# - networks that an administrator denied\n"
+"""The file's first line: a list without any byte is taken for a damaged one."""
+
 MOST = 100_000
 """Networks that can be denied by hand."""
 
 
 def read(path: str, now: float) -> dict[str, Denied]:
-    """Those whose time is not over, by network. Raises `UsageError`, `ValueError`."""
+    """Those whose time is not over, by network. Raises `UsageError`, also where it is damaged."""
     entries = {}
-    for line in read_file(path, 64 << 20).decode(errors="replace").splitlines():
+    for number, line in enumerate(read_file(path, 64 << 20).decode(errors="replace").splitlines(), 1):
         address, _, comment = line.partition("#")
         until, _, why = comment.strip().partition(" ")
-        end = None if until in ("", "-") else float(until)
+        try:
+            end = None if until in ("", "-") else float(until)
+        except ValueError:
+            end = math.nan
+        if end is not None and not math.isfinite(end):
+            raise UsageError(
+                f"{path}, line {number}: {until[:40]!r} is no time when it ends",
+                hint="write UNIX seconds after the #, or - for none; until then all of it denies",
+            )
         if (name := address.strip()) and (end is None or end > now):
             entries[name] = Denied(name, end, _text(why))
     return entries
@@ -49,7 +61,7 @@ def remove(path: str, address: str, now: float) -> bool:
 
 def expire(path: str, now: float) -> bool:
     """Take those from the file whose time is over; whether there were such."""
-    with contextlib.suppress(OSError, AssayError, ValueError):
+    with contextlib.suppress(OSError, AssayError):
         if os.path.getsize(path):
             kept = read(path, now)
             if len(kept) < len(read(path, 0.0)):
@@ -68,7 +80,7 @@ def push(settings: Settings, path: str, now: float) -> None:
 
 
 def _write(path: str, entries: Mapping[str, Denied]) -> None:
-    lines = [
+    lines = [HEAD] + [
         f"{one.address} # {'-' if one.until is None else f'{one.until:.3f}'} {_ascii(one.why)}\n"
         for one in entries.values()
     ]

@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 from assay.errors import AssayError
 from assay.guard.gateway.core import Proof
+from assay.guard.gateway.interface import Sample
 from assay.guard.gateway.running import channel, denied, rooms
 from assay.guard.gateway.running.observation import Change
+from assay.guard.gateway.running.patience import Patient
 from assay.guard.gateway.running.processes import SIGNALS
-from assay.guard.gateway.running.proving import LATE, PENDING, STALE, Prover, Watcher, about
+from assay.guard.gateway.running.proving import LATE, PENDING, STALE, Prover, Watcher, about, fingerprint
 from assay.guard.gateway.running.reloading import taken
 from assay.guard.gateway.running.state import State
 from assay.guard.gateway.settings import Settings
@@ -42,7 +44,7 @@ class Keeper:
         check: Callable[[Settings], None],
         prover: Callable[[Settings], Prover | None],
         counters: Shared,
-        supervisor: int,
+        supervisor: int | None,
     ) -> None:
         self.settings = settings
         self.load = load
@@ -50,11 +52,13 @@ class Keeper:
         self._prover = prover
         self.counters = counters
         self.supervisor = supervisor
-        """Process id of who started us."""
+        """Process id of who started us; None: a service, in one of whose processes we are a thread."""
         self.state = State(self.settings)
         self.proof = PENDING if self.settings.model is not None else Proof()
         self.checked = 0.0
         """UNIX seconds of the last answer about the model; 0: there was none."""
+        self.patient = Patient()
+        """By which what an administrator denied is over."""
         self.figures = rooms.Total()
         """What all workers counted, added up."""
         self.levels: dict[int, dict[str, float]] = {}
@@ -65,24 +69,22 @@ class Keeper:
         self._stop = asyncio.Event()
         self.observation = rooms.observation(self.settings, self.state, self._broadcast_standings, warn)
 
-    async def run(self, life: int) -> None:
-        """Until SIGTERM, or until ``life`` can be read because the supervisor is gone. What workers sent before is
-        taken in first.
+    async def run(self, life: int | None) -> None:
+        """Until SIGTERM, or until ``life`` can be read because the supervisor is gone; without it, until `stop`. What
+        workers sent before is taken in first.
         """
         loop = self._loop = asyncio.get_running_loop()
-        loop.add_signal_handler(signal.SIGTERM, self._stop.set)
-        loop.add_signal_handler(signal.SIGHUP, self._reload)
-        for number in (signal.SIGINT, signal.SIGUSR1):  # of the terminal, and for workers: the supervisor tells us
-            loop.add_signal_handler(number, lambda: None)
-        loop.add_reader(life, self._orphaned, life)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        if life is not None:
+            loop.add_signal_handler(signal.SIGTERM, self._stop.set)
+            loop.add_signal_handler(signal.SIGHUP, self._reload)
+            for number in (signal.SIGINT, signal.SIGUSR1):  # of the terminal, and for workers: the supervisor tells us
+                loop.add_signal_handler(number, lambda: None)
+            loop.add_reader(life, self._orphaned, life)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.state.keeper)
-        old = os.umask(0o177)
-        try:
-            server = await asyncio.start_unix_server(self._worker, self.state.keeper, limit=1 << 20)
-        finally:
-            os.umask(old)
+        server = await asyncio.start_unix_server(self._worker, self.state.keeper, limit=1 << 20)
+        os.chmod(self.state.keeper, 0o600)  # whoever came before had to get into the folder, which is ours alone
         admin = sync = None
         try:
             self._watch()
@@ -93,31 +95,42 @@ class Keeper:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stop.wait(), 1.0)
                 try:
+                    self._mind_the_proof(time.time())  # what guards comes first: what is behind may fail
+                    self.counters.sync()
+                    self.counters.let_go_of_dead()
                     self.observation.tick(time.time())
-                    if denied.expire(self.state.denied, time.time()):
+                    if denied.expire(self.state.denied, self.patient()):
                         await loop.run_in_executor(None, self._tell_edges)
                     if export is not None:
                         export(time.time())
-                    self._mind_the_proof(time.time())
-                    self.counters.sync()
-                    self.counters.let_go_of_dead()
-                except (AssayError, OSError) as error:  # a disk that is full or away: it may come back
+                except Exception as error:  # a disk that is full, no room for a thread: it may pass
                     self.observation.say_once(f"the keeper could not do all that it does each second: {error}")
         finally:
             server.close()
-            for _ in range(100):  # workers have ended before us: what they sent last is still to be read
+            # Workers have ended before us: what they sent last is still to be read. Other processes of a service go on.
+            for _ in range(100 if life is not None else 20):
                 if not self._writers:
                     break
                 await asyncio.sleep(0.05)
+            for writer in self._writers:
+                writer.close()
+            self.observation.close()  # before whatever may have to be waited for
             if admin is not None:
                 admin.stop()
             if sync is not None:
                 sync.stop()
             if self._watcher is not None:
                 self._watcher.stop()
-            self.observation.close()
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self.state.keeper)
+
+    def stop(self) -> None:
+        """End, as SIGTERM would have it. Called in the keeper's own thread."""
+        self._stop.set()
+
+    def take(self, samples: Sequence[Sample]) -> None:
+        """From the process that we are in: what has ended there."""
+        self.observation.take(samples)
 
     def _orphaned(self, life: int) -> None:
         asyncio.get_running_loop().remove_reader(life)
@@ -161,7 +174,7 @@ class Keeper:
 
     def _tell_edges(self) -> None:
         try:
-            denied.push(self.settings, self.state.denied, time.time())
+            denied.push(self.settings, self.state.denied, self.patient())
         except AssayError as error:
             warn(str(error))
 
@@ -199,7 +212,11 @@ class Keeper:
 
     def _proved(self) -> bytes:
         known = self.proof is not PENDING
-        return channel.encode(channel.Proved(self.proof.refusal, self.proof.version, about(self.settings), known))
+        return channel.encode(
+            channel.Proved(
+                self.proof.refusal, self.proof.version, about(self.settings), known, fingerprint(self.settings)
+            )
+        )
 
     def _know(self, proof: Proof, model: str) -> None:
         """An answer; one about the model of an earlier configuration comes too late."""

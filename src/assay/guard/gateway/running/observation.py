@@ -24,6 +24,7 @@ from assay.files import read_file, write_atomic
 from assay.guard.gateway import parts
 from assay.guard.gateway.admin.interface import CallerFigures
 from assay.guard.gateway.interface import Answers, Level, Sample, Standing, Table
+from assay.guard.gateway.running.patience import Patient
 
 SAVED = 10.0
 """Seconds between two times that it is written what detectors have learned; standings are when they change."""
@@ -146,6 +147,7 @@ class Observation:
         self._saved = 0.0
         self._cost = 0.0
         self._changed = False
+        self._patient: Patient = Patient() if before is None else before._patient
         if before is None:
             self.standings |= restored(place, rooms.detectors)
         else:
@@ -155,9 +157,7 @@ class Observation:
         """Look at requests that have ended, in order."""
         rooms = self._rooms
         changes: list[Change] = []
-        now = 0.0
         for sample in samples:
-            now = max(now, sample.at)
             self.seen += 1
             self._count(sample)
             try:
@@ -175,7 +175,7 @@ class Observation:
                     rooms.capture.see(sample, table, answers)
                 except Exception as error:
                     self.say_once(f"capture failed: {error}")
-        self._apply(changes, now)
+        self._apply(changes, self._patient())
 
     def set(self, key: str, standing: Standing | None) -> None:
         """By hand: how ``key`` stands; None releases it. Written before it returns. Raises `StoreError` where it holds,
@@ -195,8 +195,9 @@ class Observation:
 
     def tick(self, now: float) -> None:
         """Called about each second: ends what has lasted long enough, closes files, saves, tells."""
-        over = [key for key, standing in self.standings.items() if standing.until <= now]
-        self._apply([(key, None) for key in over], now)
+        patient = self._patient()
+        over = [key for key, standing in self.standings.items() if standing.until <= patient]
+        self._apply([(key, None) for key in over], patient)
         if self._rooms.capture is not None:
             try:
                 self._rooms.capture.tick(now)

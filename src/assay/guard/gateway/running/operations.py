@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from assay.errors import UsageError
 from assay.guard.gateway.admin import interface as documents
 from assay.guard.gateway.admin.redaction import shown
 from assay.guard.gateway.interface import Level, Standing
@@ -81,36 +82,39 @@ class Operations:
 
     def denied(self) -> Sequence[documents.Denied]:
         """Networks that were denied by hand."""
-        return list(denied.read(self.keeper.state.denied, time.time()).values())
+        return list(denied.read(self.keeper.state.denied, self.keeper.patient()).values())
 
     def deny(self, address: str, seconds: float | None, why: str) -> documents.Denied:
         """Refuse a network within about a second, here and at the edges that the file names."""
         entry = documents.Denied(address, None if seconds is None else time.time() + seconds, why)
-        self.keeper.ask(lambda: denied.add(self.keeper.state.denied, entry, time.time()))
+        self.keeper.ask(lambda: denied.add(self.keeper.state.denied, entry, self.keeper.patient()))
         self._push()
         return entry
 
     def undeny(self, address: str) -> bool:
         """No longer."""
-        found = self.keeper.ask(lambda: denied.remove(self.keeper.state.denied, address, time.time()))
+        found = self.keeper.ask(lambda: denied.remove(self.keeper.state.denied, address, self.keeper.patient()))
         self._push()
         return found
 
     def _push(self) -> None:
-        denied.push(self.keeper.settings, self.keeper.state.denied, time.time())
+        denied.push(self.keeper.settings, self.keeper.state.denied, self.keeper.patient())
 
     def reset(self, key: str) -> bool:
         """Forget what a caller has used."""
         from assay.guard.gateway.limits.plans import Plans
 
         def forgotten() -> bool:
-            Plans(self.keeper.settings, self.keeper.counters).forget(key, time.time())
+            steady = time.clock_gettime(time.CLOCK_BOOTTIME)
+            Plans(self.keeper.settings, self.keeper.counters).forget(key, time.time(), steady)
             return self.keeper.observation.knows(key)
 
         return self.keeper.ask(forgotten)
 
     def reload(self) -> Sequence[str]:
         """Have the supervisor read the file anew; a bad one is said here and changes nothing."""
+        if self.keeper.supervisor is None:
+            raise UsageError("a service's gateway reads its file when the service starts", hint="restart the service")
         settings, fixed = taken(self.keeper.settings, self.keeper.load())
         self.keeper.check(settings)
         os.kill(self.keeper.supervisor, signal.SIGHUP)

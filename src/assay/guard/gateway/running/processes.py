@@ -5,6 +5,7 @@ library is asked there, and never in a process that forks later.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import signal
@@ -34,8 +35,7 @@ class Elsewhere(AssayError):
 
 def apart(call: Callable[[], Result]) -> Result:
     """What ``call`` returns, asked in a process that then ends; it is pickled. Raises `AssayError` where it does."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    flush()
     reading, writing = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
     if pid == 0:
@@ -73,6 +73,12 @@ def _asked(call: Callable[[], object], writing: int) -> NoReturn:
     except BaseException:
         traceback.print_exc()  # a defect of ours: whoever reports it needs all of it
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush()
         os._exit(code)
+
+
+def flush() -> None:
+    """Before a fork, so that nothing is said twice, and at a child's end. Nobody has to read it."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()

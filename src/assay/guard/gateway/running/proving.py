@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
+from hashlib import blake2b
 
 from msgspec.structs import replace
 
@@ -34,6 +35,11 @@ def about(settings: Settings) -> str:
     """What an answer is about: the model's section of the file, without how often it is asked for. Empty: no model."""
     model = settings.model
     return "" if model is None else f"{settings.directory} {replace(model, every=Seconds(0))!r}"
+
+
+def fingerprint(settings: Settings) -> str:
+    """Equal for equal gateway files."""
+    return blake2b(repr(settings).encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def proved(prover: Prover, *, thorough: bool, warn: Callable[[str], None]) -> Proof:

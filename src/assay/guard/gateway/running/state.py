@@ -6,7 +6,6 @@ import contextlib
 import fcntl
 import hashlib
 import os
-import re
 import stat
 
 from assay.errors import UsageError
@@ -15,6 +14,9 @@ from assay.guard.gateway.settings import Settings
 
 PROCESSES = 256
 """Of one service, that share a state folder."""
+
+LONGEST = 107
+"""Bytes of a unix socket's path (unix(7))."""
 
 
 class State:
@@ -50,13 +52,21 @@ class State:
         if os.path.lexists(self._key):
             self.secret("")
 
+    def reachable(self) -> None:
+        """Raise `UsageError` where the keeper's socket could not be there."""
+        if len(os.fsencode(self.keeper)) > LONGEST:
+            raise UsageError(
+                f"the state folder {self.folder} cannot be used: its path is too long for a socket in it",
+                hint=f"at most {LONGEST - len('/keeper.sock')} bytes; state: FOLDER names another",
+            )
+
     def _fill(self) -> None:
         if not os.path.lexists(self._key):
             with contextlib.suppress(FileExistsError):  # another gateway on the same folder was faster
                 write_atomic(self._key, os.urandom(32), mode=0o600, exclusive=True)
         if not os.path.lexists(self.denied):
             with contextlib.suppress(FileExistsError):
-                write_atomic(self.denied, b"", mode=0o600, exclusive=True)
+                write_atomic(self.denied, b"# -\n", mode=0o600, exclusive=True)
 
     def secret(self, use: str) -> bytes:
         """32 bytes for one use (``log``, ``noise``, …), the same after a restart. Raises `UsageError`."""
@@ -86,14 +96,19 @@ class State:
         """What detectors came to, over a restart."""
         return os.path.join(self.folder, "standings.json")
 
-    def all_standings(self) -> list[str]:
-        """Files of standings that are there: the gateway's, and those of a service's processes."""
-        mine = re.compile(r"standings(-[0-9]{1,3})?\.json")
-        return [os.path.join(self.folder, name) for name in sorted(os.listdir(self.folder)) if mine.fullmatch(name)]
+    def lead(self) -> int | None:
+        """A descriptor that holds `lock` until it is closed; None: another process has it."""
+        descriptor = os.open(self.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return None
+        return descriptor
 
-    def own_standings(self) -> tuple[str, int]:
-        """A file of standings that no other process of the service uses, the same after a restart where that is free;
-        and the descriptor that holds it until it is closed. Raises `UsageError` where there are too many processes.
+    def number(self) -> tuple[int, int]:
+        """A number that no other process of the service has, and the descriptor that holds it until it is closed.
+        Raises `UsageError` where there are too many processes.
         """
         for number in range(PROCESSES):
             held = os.open(
@@ -101,7 +116,7 @@ class State:
             )
             try:
                 fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return os.path.join(self.folder, f"standings-{number}.json"), held
+                return number, held
             except OSError:
                 os.close(held)
         raise UsageError(f"more than {PROCESSES} processes use the state folder {self.folder}")
@@ -113,5 +128,5 @@ class State:
 
     @property
     def lock(self) -> str:
-        """Held by the one supervisor that uses the folder."""
+        """Held by the supervisor that uses the folder or, inside of a service, by the process that has the keeper."""
         return os.path.join(self.folder, "lock")

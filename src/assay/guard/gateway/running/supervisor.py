@@ -11,7 +11,6 @@ import fcntl
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from typing import TYPE_CHECKING
 from assay.errors import AssayError, UsageError
 from assay.guard.gateway.running import rooms
 from assay.guard.gateway.running.keeper import Keeper, warn
-from assay.guard.gateway.running.processes import DEFECT, SIGNALS, apart
+from assay.guard.gateway.running.processes import DEFECT, SIGNALS, apart, flush
 from assay.guard.gateway.running.proving import Prover
 from assay.guard.gateway.running.reloading import taken
 from assay.guard.gateway.running.state import State
@@ -69,6 +68,10 @@ class Supervisor:
     proxy: bool = True
     """Whether the embedded proxy listens."""
     _children: dict[int, Child] = field(default_factory=dict)
+    _missing: dict[int, int] = field(default_factory=dict)
+    """Places whose process could not be started, and how many of its starts failed one after another."""
+    _told: set[int] = field(default_factory=set)
+    """Places of which that was said."""
     _pipe: tuple[int, int] = (-1, -1)
     """Children that have begun write to it."""
     _life: tuple[int, int] = (-1, -1)
@@ -108,7 +111,10 @@ class Supervisor:
                 with contextlib.suppress(BlockingIOError):
                     begun += len(os.read(self._pipe[0], 1024))
                 if begun >= settings.workers:
-                    self.ready([*(settings.listen if self.proxy else ()), *([self.service] if self.service else [])])
+                    with contextlib.suppress(OSError, ValueError):  # nobody listens: no reason to end
+                        self.ready(
+                            [*(settings.listen if self.proxy else ()), *([self.service] if self.service else [])]
+                        )
                     begun = -1
             number = got.si_signo if got is not None else 0
             if number in (signal.SIGTERM, signal.SIGINT):
@@ -121,7 +127,7 @@ class Supervisor:
                 if code is None:
                     continue
                 failed = child.failed + 1 if time.monotonic() - child.started < SOON else 0
-                name = "the keeper" if child.place == KEEPER else f"worker {child.place}"
+                name = _name(child.place)
                 del self._children[child.place]
                 if begun >= 0 and 0 < code < DEFECT:
                     return code  # it has said why, and would say the same again
@@ -130,7 +136,17 @@ class Supervisor:
                     return code if 0 < code < DEFECT else 3
                 warn(f"{name} has ended with {code} and is started again")
                 time.sleep(0.1 * failed)
-                self._start(child.place, counters, sockets, service, failed)
+                self._missing[child.place] = failed
+            for place, failed in list(self._missing.items()):
+                try:
+                    self._start(place, counters, sockets, service, failed)
+                except OSError as error:  # no memory, or too many processes: others go on, and it may pass
+                    if place not in self._told:
+                        self._told.add(place)
+                        warn(f"{_name(place)} cannot be started at the moment: {error.strerror}")
+                else:
+                    self._told.discard(place)
+                    del self._missing[place]
 
     def _start(
         self,
@@ -140,8 +156,7 @@ class Supervisor:
         service: Sequence[socket.socket],
         failed: int = 0,
     ) -> None:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush()
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
@@ -157,8 +172,7 @@ class Supervisor:
 
                 traceback.print_exc()  # a defect of ours: whoever reports it needs all of it
             finally:
-                sys.stdout.flush()
-                sys.stderr.flush()
+                flush()
                 os._exit(code)
         self._children[place] = Child(place, pid, time.monotonic(), failed)
 
@@ -226,6 +240,10 @@ class Supervisor:
             for pid in alive:
                 _kill(pid, signal.SIGKILL)
                 _ended(pid)
+
+
+def _name(place: int) -> str:
+    return "the keeper" if place == KEEPER else f"worker {place}"
 
 
 def _kill(pid: int, number: int) -> None:
