@@ -7,6 +7,7 @@ import http.client
 import json
 import random
 import sys
+import time
 from pathlib import Path
 
 Row = dict[str, float]
@@ -42,7 +43,7 @@ def hospital(api: Api, rows: list[Row], patients: int = 250) -> None:
 def thief(api: Api, rows: list[Row], queries: int = 400) -> None:
     """Walks along lines between a benign and a malignant case, to copy the boundary (Tramèr et al., 2016)."""
     chance = random.Random(2)
-    learned, asked = 0, 0
+    learned, asked, begun = 0, 0, time.monotonic()
     while asked < queries:
         one, other = chance.sample(rows, 2)
         low, high = 0.0, 1.0
@@ -53,7 +54,8 @@ def thief(api: Api, rows: list[Row], queries: int = 400) -> None:
             asked += 1
             if status != 200:
                 error = answer["error"]
-                print(f"thief: stopped at query {asked} with {status}: {error['rule']}: {error['message']}")
+                after = time.monotonic() - begun
+                print(f"thief: {learned} answers, stopped after {after:.1f} s with {status}: {error['message']}")
                 return
             learned += 1
             low, high = (middle, high) if answer["predictions"][0]["label"] else (low, middle)

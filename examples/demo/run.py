@@ -91,6 +91,11 @@ def serve() -> None:
         running(inner, EXAMPLES / "serve.py", MODEL, DATA, PUB, STORE, inner),
         running(outer, "-m", "assay", "gateway", "--config", gateway, *places),
     ):
+        print("\n# A hospital asks about its patients, with its key. A thief, who has one too, asks in haste about")
+        print(
+            "# points between benign and malignant cases: where the answer turns is what a copy needs to know.",
+            flush=True,
+        )
         for who in ("hospital", "thief"):
             caller = [sys.executable, EXAMPLES / "callers.py", who, DATA, str(outer), HERE / f"{who}.key"]
             subprocess.run(caller, check=True)

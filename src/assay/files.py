@@ -8,13 +8,17 @@ import os
 from assay.errors import UsageError
 
 
-def read_file(path: str, limit: int = 1 << 30) -> bytes:
-    """A file's bytes, at most ``limit``. Raises `UsageError` with a sentence that names it."""
+def read_file(path: str, limit: int = 1 << 30, *, hint: str | None = None) -> bytes:
+    """A file's bytes, at most ``limit``. Raises `UsageError` with a sentence that names it.
+
+    ``hint`` says what makes the file, where there is none.
+    """
     try:
         with open(path, "rb") as file:
             data = file.read(limit + 1)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+        missing = isinstance(error, FileNotFoundError)
+        raise UsageError(f"{path} cannot be read: {error.strerror}", hint=hint if missing else None) from None
     if len(data) > limit:
         raise UsageError(f"{path} is larger than the {limit:,} bytes that are read")
     return data

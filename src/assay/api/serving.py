@@ -6,6 +6,7 @@ or a reason. It serves nothing itself.
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from assay.api.deciding import Deciding, decide
 from assay.config import Config
 from assay.config import load as load_config
 from assay.errors import AssayError
+from assay.files import write_atomic
 from assay.guard.gateway import settings as files
 from assay.guard.gateway.core import Proof
 from assay.guard.gateway.interface import Decision
@@ -57,21 +59,23 @@ def prover(settings: Settings, warn: Callable[[str], None]) -> Callable[[bool], 
 
 def read(path: str, over: Mapping[str, Any] | None = None) -> Settings:
     """A gateway file, with schemas inferred where it names baselines: they are written into the gateway's state folder,
-    where they can be read. Raises `AssayError`.
+    where they can be read, each under a name of its own: what is read anew may never be used. Raises `AssayError`.
     """
     settings = files.load(path, over)
     if not any(route.schema is not None and route.schema.baseline is not None for route in settings.routes):
         return settings
-    from assay.api.schemas import infer
+    from assay.api.schemas import inferred
     from assay.guard.gateway.running.state import State
+    from assay.guard.gateway.schemas.model import dumps
 
     state = State(settings).prepare()
     routes = []
-    for index, route in enumerate(settings.routes):
+    for route in settings.routes:
         wanted = route.schema
         if wanted is not None and wanted.baseline is not None:
-            place = os.path.join(state.folder, f"schema-{index}.yaml")
-            infer(settings.path(wanted.baseline), place, slack=wanted.slack, leave_out=wanted.leave_out)
+            data = dumps(inferred(settings.path(wanted.baseline), slack=wanted.slack, leave_out=wanted.leave_out)[0])
+            place = os.path.join(state.folder, f"schema-{hashlib.sha256(data).hexdigest()[:16]}.yaml")
+            write_atomic(place, data)
             wanted = replace(wanted, file=place, baseline=None)
             route = replace(route, schema=wanted)
         routes.append(route)
@@ -88,6 +92,8 @@ class Judged:
     """Why it is not proved; empty where it is."""
     exit_code: int
     """0 proved, 1 rejected, 2 unreadable, 3 could not be decided."""
+    warnings: tuple[str, ...] = ()
+    """What the policy's decision says beside its verdict: a gate that no rule is for."""
 
 
 def judge(settings: Settings, *, cached: bool = False, now: datetime | None = None) -> Judged:
@@ -109,10 +115,10 @@ def judge(settings: Settings, *, cached: bool = False, now: datetime | None = No
     except AssayError as error:
         return Judged("", error.message, error.exit_code)
     if decision.accepted:
-        return Judged(decision.sha256, "", 0)
-    first = next(one for one in decision.results if not one.effective.accepts)
-    said = f"the policy {decision.policy.id} says {decision.verdict.value}: {first.name}: {first.reason}"
-    return Judged(decision.sha256, said, decision.exit_code)
+        return Judged(decision.sha256, "", 0, decision.warnings)
+    worst = min(decision.results, key=lambda one: one.effective.rank)  # what is not for this gate is the best of all
+    said = f"the policy {decision.policy.id} says {decision.verdict.value}: {worst.name}: {worst.reason}"
+    return Judged(decision.sha256, said, decision.exit_code, decision.warnings)
 
 
 def _by_signature(

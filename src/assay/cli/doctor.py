@@ -24,7 +24,7 @@ EXTRAS = {
     "gateway": ("httptools", "assay gateway"),
     "simulate": ("art", "assay gateway simulate"),
     "prometheus": ("prometheus_client", "exports of monitoring to Prometheus"),
-    "otel": ("opentelemetry.exporter.otlp.proto.http", "exports of monitoring to OpenTelemetry"),
+    "otel": ("opentelemetry.exporter.otlp.proto.http", "exports of monitoring and of the gateway to OpenTelemetry"),
     "aws": ("boto3", "exports of monitoring to CloudWatch"),
     "spark": ("pyspark", "profiles on Spark"),
     "dask": ("distributed", "profiles on Dask"),

@@ -24,20 +24,32 @@ def configure(parser: argparse.ArgumentParser) -> None:
     _serving(parser)
     parser.set_defaults(run=serve)
     actions = parser.add_subparsers(dest="action", metavar="ACTION", required=False)
-    check = actions.add_parser("check", help="read a gateway file, prove its model, and serve nothing")
+    check = actions.add_parser(
+        "check",
+        help="read a gateway file, prove its model, and serve nothing",
+        description="Read a gateway file and all that it names, prove its model, and serve nothing. Exit code 0: it "
+        "would be served, 1: the policy rejects the model, 2: the file is wrong, 3: the model could not be judged.",
+    )
     check.add_argument("--config", metavar="FILE", required=True, help="the gateway file")
     check.add_argument("--json", action="store_true", help="the result as JSON on standard output")
     check.set_defaults(run=check_file)
-    service = actions.add_parser("service", help="only decide, for an nginx, HAProxy or Envoy that asks")
+    service = actions.add_parser(
+        "service",
+        help="only decide, for an nginx, HAProxy or Envoy that asks",
+        description="Decide for an nginx, HAProxy or Envoy that asks: see 'assay gateway export', which writes its "
+        "configuration.",
+    )
     service.add_argument("--config", metavar="FILE", required=True, help="the gateway file")
-    service.add_argument("--at", metavar="unix:PATH", default="unix:gateway.sock", help="where it is asked")
+    service.add_argument(
+        "--at", metavar="unix:PATH", default="unix:gateway.sock", help="where it is asked (default: unix:gateway.sock)"
+    )
     service.set_defaults(run=decide)
     for part in PARTS:
         import_module(f"assay.cli.{part}").configure(actions)
 
 
 def _serving(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", metavar="FILE", help="the gateway file; flags stand instead of its keys")
+    parser.add_argument("--config", metavar="FILE", help="the gateway file; flags count more than its keys")
     parser.add_argument("--upstream", metavar="URL", help="the model server: http://HOST:PORT, https://, unix:PATH")
     parser.add_argument("--listen", action="append", metavar="HOST:PORT", help="default 127.0.0.1:8000 (repeatable)")
     parser.add_argument("--rate", metavar="N/TIME", help="requests of one caller: 100/60s")
@@ -80,7 +92,7 @@ def check_file(parsed: argparse.Namespace) -> int:
     rooms.require_extra()
     read = reading(parsed.config)
     proxied = bool(read.upstream) or any(route.upstream is not None for route in read.routes)
-    checking.check_gateway(read, proxy=proxied)
+    notes = checking.check_gateway(read, proxy=proxied)
     judged = judge(read) if read.model is not None else None
     if parsed.json:
         printing.as_json(
@@ -90,9 +102,15 @@ def check_file(parsed: argparse.Namespace) -> int:
                 "routes": [route.protocol for route in read.routes],
                 "plans": list(read.plans),
                 "rules": [rule.id for rule in read.rules],
+                "notes": list(notes),
                 "model": None
                 if judged is None
-                else {"version": judged.version, "problem": judged.problem, "proved": not judged.problem},
+                else {
+                    "version": judged.version,
+                    "problem": judged.problem,
+                    "proved": not judged.problem,
+                    "warnings": list(judged.warnings),
+                },
             }
         )
     else:
@@ -102,6 +120,10 @@ def check_file(parsed: argparse.Namespace) -> int:
         if judged is not None:
             printing.line(f"  model      {read.model.target if read.model else ''}: {judged.problem or 'proved'}")
             printing.line(f"  version    {judged.version or 'unknown'}")
+            for warning in judged.warnings:
+                printing.line(f"  warning    {warning}")
+        for note in notes:
+            printing.line(f"  note       {note}")
     return judged.exit_code if judged is not None else 0
 
 
@@ -115,7 +137,8 @@ def _run(load: Callable[[], Settings], *, service: str | None, proxy: bool = Tru
     rooms.require_extra()
 
     def check(settings: Settings) -> None:
-        checking.check_gateway(settings, service, proxy)
+        for note in checking.check_gateway(settings, service, proxy):
+            printing.note(f"assay: {note}")
 
     def looked_at() -> tuple[Settings, Judged | None]:
         read = load()
@@ -123,6 +146,8 @@ def _run(load: Callable[[], Settings], *, service: str | None, proxy: bool = Tru
         return read, judge(read) if read.model is not None else None
 
     settings, judged = apart(looked_at)
+    for warning in judged.warnings if judged is not None else ():
+        printing.note(f"assay: {warning}")
     if judged is not None and judged.problem and settings.model is not None:
         refuses = settings.model.unproved == "refuse"
         word = "is not served" if refuses else "is served although it is not proved"
@@ -169,9 +194,9 @@ def _over(parsed: argparse.Namespace) -> dict[str, Any]:
     here = os.path.abspath
     over: dict[str, Any] = {}
     if parsed.upstream is not None:
-        over["upstream"] = parsed.upstream
+        over["upstream"] = _absolute(parsed.upstream)
     if parsed.listen:
-        over["listen"] = parsed.listen
+        over["listen"] = list(map(_absolute, parsed.listen))
     if parsed.rate is not None:
         over["plans"] = {"default": {"rate": parsed.rate}}
     if parsed.access_log is not None:

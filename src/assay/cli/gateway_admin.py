@@ -58,10 +58,14 @@ def status(parsed: argparse.Namespace) -> int:
         ready = health["ready"]
         word = printing.coloured("serving", "green") if ready else printing.coloured("not serving", "red")
         print(f"{word}, {printing.counted(health['workers'], 'worker')}")
-        model = proof["version"][:16] or "unknown"
-        printing.line(f"model {model}: {proof['verdict']}{', ' + proof['reason'] if proof['reason'] else ''}")
+        if proof["verdict"] == "none":
+            printing.line("model: none is named that would have to be proved")
+        else:
+            model = proof["version"][:16] or "unknown"
+            printing.line(f"model {model}: {proof['verdict']}{', ' + proof['reason'] if proof['reason'] else ''}")
         for problem in health["problems"]:
-            printing.line(f"problem: {problem}")
+            if problem != proof["reason"]:
+                printing.line(f"problem: {problem}")
     return 0 if health["ready"] else 1
 
 

@@ -24,7 +24,11 @@ DEFAULT = "gateway-keys.json"
 
 def configure(actions: Any) -> None:
     """Add ``keys`` to the actions of `assay gateway`."""
-    keys = actions.add_parser("keys", help="API keys: create, list, rotate, revoke, show")
+    keys = actions.add_parser(
+        "keys",
+        help="API keys: create, list, rotate, revoke, show",
+        description="API keys of callers. A key is shown once; a running gateway knows of a change within a second.",
+    )
     verbs = keys.add_subparsers(dest="verb", metavar="ACTION", required=True)
 
     def verb(name: str, summary: str, run: Any, *, id: bool = False, makes: bool = False) -> argparse.ArgumentParser:
@@ -34,7 +38,9 @@ def configure(actions: Any) -> None:
         if id:
             made.add_argument("id", metavar="ID", help="the key's id: 'list' shows it, and the access log")
         if makes:
-            made.add_argument("-O", "--output-file", metavar="FILE", help="write the key here (mode 600), print it not")
+            made.add_argument(
+                "-O", "--output-file", metavar="FILE", help="write the key here (mode 600) instead of printing it"
+            )
             made.add_argument("--expires", metavar="SPAN", help="how long it lives: 90d, 12h")
         made.add_argument("-f", "--file", metavar="FILE", help=f"the file of keys (default: {DEFAULT})")
         made.add_argument("--config", metavar="FILE", help="gateway.yaml, which names the file of keys")
@@ -224,11 +230,28 @@ def _permission(text: str) -> Permission:
     try:
         if not all(named.values()) or len(named) != len(parts):
             raise msgspec.ValidationError("each part is NAME=GLOB, once")
+        _meant(named)
         return msgspec.convert(named, Permission)
     except msgspec.ValidationError as error:
         raise UsageError(
             f"--allow {text[:100]!r} is no permission: {error}", hint="such as --allow protocol=openai,model=small-*"
         ) from None
+
+
+def _meant(named: dict[str, str]) -> None:
+    """Raise `UsageError` for a verb or protocol that there is none of: such a key could do nothing."""
+    from fnmatch import fnmatchcase
+    from typing import get_args, get_type_hints
+
+    from assay.guard.gateway.interface import Verb
+    from assay.guard.gateway.settings.serving import RouteSettings
+
+    known = {"verb": tuple(map(str, Verb)), "protocol": get_args(get_type_hints(RouteSettings)["protocol"])}
+    for name, values in known.items():
+        if name in named and not any(fnmatchcase(value, named[name]) for value in values):
+            raise UsageError(
+                f"--allow: there is no {name} {named[name][:60]!r}", hint=f"there are: {', '.join(values)}"
+            )
 
 
 def _span(text: str | None, flag: str) -> timedelta | None:

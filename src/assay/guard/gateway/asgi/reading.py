@@ -68,7 +68,8 @@ def context_of(scope: Scope, limits: Limits) -> tuple[Context, Decision | None]:
         known = None
     if known is None:
         known, problem = _read(scope, peer, given, limits)
-        if problem is None and read_from[0] and sum(map(len, chain.from_iterable(given))) <= SHORT:
+        size = len(known[1]) + sum(map(len, chain.from_iterable(given)))
+        if problem is None and read_from[0] and size <= SHORT:
             _remember(limits, read_from, known)
     method, target, headers, peer, http = known
     context = Context(method, target, headers, peer, time(), http)

@@ -31,7 +31,7 @@ class Exporter:
             from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
             from opentelemetry.sdk.metrics import export
         except ImportError:
-            raise MissingExtraError("sending the gateway's metrics to OpenTelemetry", "gateway") from None
+            raise MissingExtraError("sending the gateway's metrics to OpenTelemetry", "otel") from None
         # It has its own way of telling: not on standard error as well, where nobody has asked for its log.
         logging.getLogger("opentelemetry.exporter.otlp").addHandler(logging.NullHandler())
         self._sdk: Any = export

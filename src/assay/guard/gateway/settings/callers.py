@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from assay.guard.gateway.settings.words import Count, Rate, Seconds, Section
+from assay.guard.gateway.settings.words import Amount, Count, Rate, Seconds, Section
 
 
 class Jwt(Section, frozen=True):
@@ -48,7 +48,9 @@ class Mutual(Section, frozen=True):
     permissions: tuple[dict[str, str], ...] = ({},)
     """As for ``jwt``."""
     subjects: tuple[str, ...] = ("*",)
-    """Globs over the subject (RFC 4514) or a name (``DNS:…``, ``URI:spiffe://…``)."""
+    """Globs over the subject (RFC 4514) or a name (``DNS:…``, ``URI:spiffe://…``). The first that fits is who it is:
+    the subject, else a name.
+    """
 
 
 class Callers(Section, frozen=True):
@@ -81,9 +83,9 @@ class Plan(Section, frozen=True):
     """Predictions, however many are in a request."""
     tokens: dict[Literal["hour", "day", "week", "month", "life"], Count] = {}
     """In and out together; reserved before the answer, settled after it."""
-    cost: dict[Literal["hour", "day", "week", "month", "life"], float] = {}
+    cost: dict[Literal["hour", "day", "week", "month", "life"], Amount] = {}
     """In the unit of the route's ``price``."""
-    information: dict[Literal["hour", "day", "week", "month", "life"], float] = {}
+    information: dict[Literal["hour", "day", "week", "month", "life"], Amount] = {}
     """Bits that answers may give away: the sum of what each could have said, by classes and hardening."""
     harden: str | None = None
     """Name of a hardening for every answer to callers of this plan."""

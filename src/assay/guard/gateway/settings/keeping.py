@@ -71,7 +71,7 @@ class Reactions(Section, frozen=True):
     """For signals that ``by-signal`` does not name."""
     by_signal: dict[str, Literal["log", "slow", "harden", "approve", "block"]] = {}
     """For ``near``, ``far``, ``outlying``, ``residual``, ``margin``, ``flip``, ``rejected``, ``rows``, ``bits``,
-    ``tokens``, ``pooled:owner``, ``pooled:net``.
+    ``tokens``, ``pooled:owner``, ``pooled:net``, ``pooled:near``, ``pooled:flip``.
     """
     lasts: Seconds | None = Seconds(86400)
     """None: until a person releases it."""
@@ -94,7 +94,7 @@ class Detect(Section, frozen=True):
     """Only these; none: all."""
     callers: Count = 10_000
     """Most callers that are remembered; the one not seen for longest goes first."""
-    false_alarms: float = 0.01
+    false_alarms: Annotated[float, Meta(gt=0, lt=1)] = 0.01
     """Share of honest callers who may be flagged in their first thousand queries, for ``simulate``."""
     reactions: Reactions = Reactions()
     """What becomes of somebody who is flagged."""

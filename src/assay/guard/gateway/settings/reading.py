@@ -15,6 +15,7 @@ from assay.files import read_file
 from assay.guard.gateway.settings.addresses import address
 from assay.guard.gateway.settings.model import Settings
 from assay.guard.gateway.settings.serving import Hardening, RouteSettings
+from assay.guard.gateway.settings.telling import told
 from assay.guard.gateway.settings.words import hook
 
 LABEL_ONLY = "label-only"
@@ -33,43 +34,54 @@ def load(path: str, over: Mapping[str, Any] | None = None) -> Settings:
 
 def read(data: bytes, name: str, directory: str, over: Mapping[str, Any] | None = None) -> Settings:
     """Settings from YAML bytes; relative paths start at ``directory``."""
-    raw = strict_yaml.loads(data, name)
+    raw, lines = strict_yaml.loads_with_lines(data, name)
     if not isinstance(raw, dict) or raw.get("assay-gateway") != 1:
         raise DocumentError(f"{name} is no gateway file", hint="it begins with 'assay-gateway: 1'")
     if "directory" in raw:
         raise DocumentError(f"{name}: 'directory' is not a key of this file")
-    return convert(raw | dict(over or {}), name, directory)
+    return convert(raw | dict(over or {}), name, directory, lines)
 
 
-def convert(raw: dict[str, Any], name: str, directory: str) -> Settings:
-    """Settings from plain values, checked. Raises `DocumentError`."""
+def convert(raw: dict[str, Any], name: str, directory: str, lines: strict_yaml.Lines | None = None) -> Settings:
+    """Settings from plain values, checked; ``lines`` say where they stand. Raises `DocumentError`."""
     detect = raw.get("detect")
     if isinstance(detect, dict) and detect.get("mode") is False:  # YAML 1.1 reads a bare ``off`` as a truth value
         raw = raw | {"detect": detect | {"mode": "off"}}
     try:
-        settings = msgspec.convert(raw, Settings, dec_hook=hook)
+        settings = _typed(raw)
     except msgspec.ValidationError as error:
-        raise DocumentError(f"{name}: {error}") from None
+        raise told(error, raw, name, lines, _typed) from None
     hardenings = {LABEL_ONLY: Hardening(label_only=True)} | settings.hardenings
     routes = settings.routes or tuple(RouteSettings(protocol=protocol) for protocol in PROTOCOLS)  # type: ignore[arg-type]
     settings = msgspec.structs.replace(settings, hardenings=hardenings, routes=routes, directory=directory)
     if problem := _problem(settings):
         raise DocumentError(f"{name}: {problem}")
-    _addresses(settings, name)
-    return settings
+    return _placed(settings, name)
 
 
-def _addresses(settings: Settings, name: str) -> None:
-    """Raise `DocumentError` naming the key of an upstream that is none; there may be none at all."""
-    upstreams = {"upstream": settings.upstream} | {
-        f"routes[{i}].upstream": route.upstream for i, route in enumerate(settings.routes)
-    }
-    for key, upstream in upstreams.items():
-        if upstream:
-            try:
-                address(upstream)
-            except DocumentError as error:
-                raise DocumentError(f"{name}: {key}: {error.message}", hint=error.hint) from None
+def _typed(raw: Any) -> Settings:
+    return msgspec.convert(raw, Settings, dec_hook=hook)
+
+
+def _placed(settings: Settings, name: str) -> Settings:
+    """With upstreams that can be used, unix sockets by absolute paths; there may be none at all. Raises `DocumentError`
+    naming the key of one that cannot.
+    """
+
+    def placed(upstream: str, key: str) -> str:
+        try:
+            path = address(upstream).path if upstream else ""
+        except DocumentError as error:
+            raise DocumentError(f"{name}: {key}: {error.message}", hint=error.hint) from None
+        return f"unix:{settings.path(path)}" if path else upstream
+
+    routes = tuple(
+        route
+        if route.upstream is None
+        else msgspec.structs.replace(route, upstream=placed(route.upstream, f"routes[{i}].upstream"))
+        for i, route in enumerate(settings.routes)
+    )
+    return msgspec.structs.replace(settings, upstream=placed(settings.upstream, "upstream"), routes=routes)
 
 
 def _problem(settings: Settings) -> str | None:

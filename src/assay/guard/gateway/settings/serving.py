@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from msgspec import Meta
 
 from assay.guard.gateway.settings.words import Amount, Bytes, Count, Name, Seconds, Section
+
+Spoken: TypeAlias = Literal["json", "open-inference", "kserve-v1", "sagemaker", "openai"]
+"""Serving protocols."""
 
 
 class Tls(Section, frozen=True):
@@ -23,7 +26,9 @@ class Tls(Section, frozen=True):
 
 
 class Sizes(Section, frozen=True):
-    """What is refused because of its size."""
+    """What is refused because of its size. Of bodies that have to be read whole the proxy holds as much as 32 of the
+    largest at the same time in each worker; more are refused with 503.
+    """
 
     line: Bytes = Bytes(8192)
     """Request line."""
@@ -101,7 +106,7 @@ class Hardening(Section, frozen=True):
     """Probabilities are gone, or 1 for the label and 0 for the others where the protocol needs them."""
     top: Count | None = None
     """Only the so many most probable."""
-    noise: float | None = None
+    noise: Amount | None = None
     """Standard deviation of keyed noise, the same for the same input; the most probable class stays so."""
     buckets: Count | None = None
     """Probabilities to the middle of so many equal parts."""
@@ -125,7 +130,7 @@ class Schema(Section, frozen=True):
     """A schema in this form, YAML or JSON, as `assay gateway schema` writes it."""
     baseline: str | None = None
     """A baseline file or profile, from which it is inferred."""
-    slack: float = 0.0
+    slack: Amount = 0.0
     """How far beyond the range of the training data numbers may lie, as a share of that range."""
     leave_out: tuple[str, ...] = ()
     """Columns of the baseline that requests do not have, such as the label."""
@@ -138,7 +143,7 @@ class Schema(Section, frozen=True):
 class RouteSettings(Section, frozen=True):
     """What is served. Anything else is denied."""
 
-    protocol: Literal["json", "open-inference", "kserve-v1", "sagemaker", "openai"]
+    protocol: Spoken
     """What is spoken there; ``json`` is your own."""
     path: str | None = None
     """For ``json``: the path (POST); for the others a prefix before the protocol's own paths."""
