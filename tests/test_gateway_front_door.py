@@ -129,7 +129,7 @@ def test_damaged_standings_end_the_start(service, tmp_path):
     service.write(detect={"mode": "count"})
     service.start()
     assert service.end() in (0, -signal.SIGTERM)
-    place = tmp_path / "gateway-state" / "standings-0.json"
+    place = tmp_path / "gateway-state" / "standings.json"
     assert json.loads(place.read_text())["version"] == 1
     place.write_text("{")
     service.start(wait=False)
@@ -159,7 +159,7 @@ def test_what_could_not_begin_lets_nobody_through_however_often_it_is_asked(tmp_
     guard = assay.gateway.Guard(Starlette(), config="gateway.yaml")
     state = tmp_path / "gateway-state"
     state.mkdir(mode=0o700)
-    (state / "standings-0.json").write_text("{")  # after the check
+    (state / "standings.json").write_text("{")  # after the check
     assert [asyncio.run(_asked(guard)) for _ in range(3)] == [500] * 3
     said = capfd.readouterr().err
     assert said.count("lets nobody through") == 1 and "Traceback" not in said

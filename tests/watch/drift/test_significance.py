@@ -51,7 +51,7 @@ def test_shares_as_fishers_exact_test_or_more_careful(before, rows_before, after
     table = [[before, rows_before - before], [after, rows_after - after]]
     exact = scipy.stats.fisher_exact(table).pvalue
     if exact > 1e-3:
-        assert p >= exact * 0.3  # the normal law is used from five expected on
+        assert p >= exact * 0.3  # the normal law is used from fifteen expected on
     else:
         assert p < 0.01
 

@@ -62,8 +62,9 @@ def chi_square_p(statistic: float, freedom: int) -> float:
 def share_p(before: float, rows_before: float, after: float, rows_after: float) -> float:
     """Two-sided p-value that ``before`` of ``rows_before`` and ``after`` of ``rows_after`` have one share.
 
-    Where both samples expect five of the rarer kind, the pooled z test; else the binomial law of ``after`` given the
-    sum of both, which is exact for rare things and errs to the safe side for others.
+    Where both samples expect fifteen of the rarer kind, the pooled z test (with five its p-value may be a sixth of
+    Fisher's exact one); else the binomial law of ``after`` given the sum of both, which is exact for rare things and
+    errs to the safe side for others.
     """
     total, rows = before + after, rows_before + rows_after
     if rows_before <= 0 or rows_after <= 0:
@@ -73,7 +74,7 @@ def share_p(before: float, rows_before: float, after: float, rows_after: float) 
     if total <= 0:
         return 1.0
     part = rows_after / rows
-    if total * min(part, 1.0 - part) >= 5.0:
+    if total * min(part, 1.0 - part) >= 15.0:
         pooled = total / rows
         deviation = math.sqrt(pooled * (1.0 - pooled) * (1.0 / rows_before + 1.0 / rows_after))
         return math.erfc(abs(before / rows_before - after / rows_after) / deviation / math.sqrt(2.0))

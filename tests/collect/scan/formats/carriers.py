@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import resource
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from assay.collect.scan.models.formats.scanning import scan_stream
 from assay.collect.scan.models.interface import Finding, Limits, Tier
@@ -65,9 +69,25 @@ class Scanned:
         return " ".join(finding.call or "" for finding in self.findings)
 
 
+@contextmanager
+def bounded() -> Iterator[None]:
+    """As much memory as a worker of the scanner has beside what it began with: five bytes of a pickle (LONG_BINPUT) ask
+    for 64 GB.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + (1 << 30)
+    resource.setrlimit(resource.RLIMIT_AS, (most if hard == resource.RLIM_INFINITY else min(most, hard), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
 def scanned(data: bytes, path: str = "model.bin", **limits: int) -> Scanned:
     """Scan bytes as a file of that name; no scanner may fail in a way that it does not name itself."""
-    format, findings = scan_stream(io.BytesIO(data), len(data), path, FewRules(), Limits(**limits), run_pickle)
+    with bounded():
+        format, findings = scan_stream(io.BytesIO(data), len(data), path, FewRules(), Limits(**limits), run_pickle)
     result = Scanned(format, tuple(findings))
     assert "scan/failed" not in result.rules, result
     return result
