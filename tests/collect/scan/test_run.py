@@ -176,8 +176,16 @@ def test_a_small_file_that_takes_all_its_time_is_a_bomb(tmp_path: Path, monkeypa
     assert "AML.T0029" in item.findings[0].atlas
 
 
+def children() -> set[int]:
+    """Of this process, zombies too: other tests may have left a helper of multiprocessing's."""
+    return {
+        int(child) for task in Path("/proc/self/task").iterdir() for child in (task / "children").read_text().split()
+    }
+
+
 def test_a_worker_ends_after_a_large_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What the file made is given back with the process; no other file is lost by it."""
+    before = children()
     folder = write(tmp_path / "m", a="who", b="who", c="who", d="code" + "\n" * 100, e="malicious" + "\n" * 100)
 
     def workers_of(result: TargetResult) -> int:
@@ -191,8 +199,7 @@ def test_a_worker_ends_after_a_large_file(tmp_path: Path, monkeypatch: pytest.Mo
     assert [workers_of(result) for result in (first, two, each)] == [1, 1, 3]
     for result in (first, two, each):
         assert [item.tier for item in result.files] == [Tier.SAFE] * 3 + [Tier.CODE, Tier.MALICIOUS]
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert children() <= before
 
 
 def test_a_worker_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -436,6 +443,7 @@ def test_no_worker_is_left(tmp_path: Path) -> None:
 
 
 def test_interrupting_leaves_no_worker(tmp_path: Path) -> None:
+    before = children()
     folder = write(tmp_path / "m", **{f"f{i}": "" for i in range(50)})
 
     def stop(done: int, count: int) -> None:
@@ -444,8 +452,7 @@ def test_interrupting_leaves_no_worker(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         scan(folder, progress=stop)
-    with pytest.raises(ChildProcessError):
-        os.waitpid(-1, os.WNOHANG)
+    assert children() <= before
 
 
 def test_progress_ends_at_all(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from assay.collect.trace.interface import Answer, Contact, Decision, Launch, Rar
 from assay.collect.trace.ptrace import Ptrace
 from assay.config import Config
 from assay.evidence import keys
+from collect.trace.steps import python, watch
 
 CONNECT = """
 import socket
@@ -114,3 +116,36 @@ def test_a_descriptor_that_comes_later_is_closed_and_the_call_refused():
 def test_a_step_that_waits_for_an_answer_can_be_ended():
     trace = traced(Late(None), "import os; os.getsid(0)", seconds=1)
     assert (trace.exit_code, trace.signal, trace.interrupted) == (None, 9, "time limit")
+
+
+@pytest.fixture
+def another_child():
+    """A child that has nothing to do with the step: as long as it lives, waiting for any child never says "none"."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    yield
+    child.communicate(b"\n")
+
+
+def test_a_program_started_from_a_thread_that_is_not_the_first_ends(another_child):
+    """Of the former number of that thread nothing is told any more (ptrace(2), "execve(2) under ptrace")."""
+    code = """
+        import os, threading
+        threading.Thread(target=os.execv, args=("/bin/true", ["true"])).start()
+        threading.Event().wait()
+    """
+    trace = watch(python(code), engine="ptrace", seconds=20)
+    assert (trace.exit_code, trace.interrupted) == (0, None)
+
+
+def test_short_lived_processes_are_all_over_at_the_end(another_child):
+    """Their end may be told before their maker has told their beginning."""
+    code = """
+        import os
+        for _ in range(300):
+            if os.fork() == 0: os._exit(0)
+        try:
+            while True: os.waitpid(-1, 0)
+        except ChildProcessError: pass
+    """
+    trace = watch(python(code), engine="ptrace", seconds=60)
+    assert (trace.exit_code, trace.interrupted) == (0, None)

@@ -59,6 +59,13 @@ def _ptrace(request: int, thread: int, address: int = 0, data: object = 0) -> No
         raise OSError(number, os.strerror(number))
 
 
+def _message(thread: int) -> int:
+    """What an event is about: the number of a thread."""
+    number = ctypes.c_ulong(0)
+    _ptrace(_GETEVENTMSG, thread, 0, ctypes.byref(number))
+    return number.value
+
+
 class Ptrace:
     """The debugger's interface."""
 
@@ -95,8 +102,10 @@ class _Debugger:
         self._program = assemble(self._machine, self._monitor.watches(), self._monitor.errors(), action=TRACE)
         self._all = _outer_monitor(self._program)
         self._alive: set[int] = set()
+        self._born: set[int] = set()
+        """Threads whose beginning was told by who made them."""
         self._early: set[int] = set()
-        """Threads whose end was told before their beginning."""
+        """Threads whose end was told before their beginning: a thread and its maker are told of in any order."""
         self._inside: set[int] = set()
         """Threads that are between the entry and the exit of a call, where each call stops twice."""
         self._waiting: dict[int, Call] = {}
@@ -119,6 +128,7 @@ class _Debugger:
                 try:
                     _ptrace(_SEIZE, started.pid, 0, _OPTIONS)
                     self._alive.add(started.pid)
+                    self._born.add(started.pid)
                     ending.watch(started.pid)
                     if self._all:
                         _ptrace(_INTERRUPT, started.pid)  # it stops, and goes on call by call
@@ -159,11 +169,9 @@ class _Debugger:
                 self._alive.add(thread)
                 self._stopped(thread, status)
             else:
-                if thread not in self._alive:
+                if thread not in self._born:
                     self._early.add(thread)
-                self._alive.discard(thread)
-                self._inside.discard(thread)
-                self._waiting.pop(thread, None)
+                self._over(thread)
                 known = self._monitor.processes.threads.get(thread)
                 if known is not None and known.pid == thread:
                     self._monitor.processes.gone(known)
@@ -194,24 +202,40 @@ class _Debugger:
             elif event == 0:
                 deliver = number
             elif event in _EVENTS_NEW:
-                self._born(thread)
+                self._begun(thread)
             elif event == _EVENT_EXEC:
-                known = self._monitor.processes.threads.get(thread)
-                if known is not None:
-                    self._monitor.processes.settle(known, None)
+                self._executed(thread)
             _ptrace(go_on, thread, 0, deliver)
         except OSError as error:
             if error.errno != errno.ESRCH:  # killed meanwhile
                 raise
 
-    def _born(self, thread: int) -> None:
+    def _over(self, thread: int) -> None:
+        """It is no more."""
+        self._born.discard(thread)
+        self._alive.discard(thread)
+        self._inside.discard(thread)
+        self._waiting.pop(thread, None)
+
+    def _begun(self, thread: int) -> None:
         """A new thread or process: it counts from now on, though it has not stopped yet."""
-        number = ctypes.c_ulong(0)
-        _ptrace(_GETEVENTMSG, thread, 0, ctypes.byref(number))
-        if number.value in self._early:
-            self._early.discard(number.value)
+        number = _message(thread)
+        if number in self._early:
+            self._early.discard(number)
         else:
-            self._alive.add(number.value)
+            self._born.add(number)
+            self._alive.add(number)
+
+    def _executed(self, thread: int) -> None:
+        """Another program: all other threads of the process are gone, and the one that asked for it has the first one's
+        number now (ptrace(2), "execve(2) under ptrace"). Of its own former number nothing is told any more.
+        """
+        former = _message(thread)
+        if former != thread:
+            self._over(former)
+        known = self._monitor.processes.threads.get(thread)
+        if known is not None:
+            self._monitor.processes.settle(known, None)
 
     def _attend(self, thread: int) -> bool:
         """One call, at its entry; whether it can go on now."""
