@@ -126,7 +126,8 @@ Half an hour with {workers} workers on Redis (`bench/gateway_soak.py`), with slo
 uploads ({aborted_uploads:,}), a model server that fails, {reloads} reloads, and Redis stopped and started again in the
 middle: {answers:,} answers, {lost:,} of them not in the log and {twice:,} in it twice; callers who asked far more than
 they may got {least:.1%} to {most:.1%} of their limit; no process's memory grew by more than {growth:.1%} over the last
-two thirds. {said}
+two thirds. {said} Measured before requests were remembered in batches, rates counted by a clock of their own, and the
+proxy was laid out in layers; not repeated at this length since.
 """
 
 
@@ -137,7 +138,8 @@ DETECTION = """
 attackers of each kind (fewer of HopSkipJump), {queries:,} queries each, fresh seeds. "Flagged at" is the median query
 of those that detectors flagged ("never": most were not), and the median first query that a schema from training data
 refuses; the claim is about whichever is first. PRADA stands beside at its authors' threshold (0.95). CPU is of one
-query at a time.
+query at a time. Measured before crowds came and the pooled windows were mended, which make a caller's first queries
+dearer; not repeated since.
 
 | world | honest flagged | PRADA | claim | CPU a query | claim | bytes a caller | claim |
 |---|---:|---:|---:|---:|---:|---:|---:|
