@@ -73,7 +73,7 @@ def attest(parsed: argparse.Namespace) -> int:
     logs, target, findings = list(parsed.log or ()), parsed.target, None
     if parsed.gateway is not None:
         from assay.guard.gateway import settings
-        from assay.guard.gateway.running.observation import findings_beside
+        from assay.guard.gateway.running.saved import findings_beside
         from assay.guard.gateway.running.state import State
 
         read = settings.load(parsed.gateway)

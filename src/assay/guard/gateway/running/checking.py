@@ -27,7 +27,7 @@ def check(settings: Settings) -> tuple[str, ...]:
     from assay.guard.gateway.limits.plans import Plans
     from assay.guard.gateway.protocols import routes
     from assay.guard.gateway.rules import ruleset
-    from assay.guard.gateway.running.observation import restored
+    from assay.guard.gateway.running.saved import restored
     from assay.guard.gateway.running.state import State
 
     counters = Local()

@@ -6,31 +6,25 @@ a part of it that fails is said and costs nobody an answer.
 
 from __future__ import annotations
 
-import math
-import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-import msgspec
-
 from assay.alerts.finding import Finding
 from assay.alerts.settings import Settings as AlertSettings
-from assay.errors import AssayError, DocumentError, StoreError
-from assay.files import read_file, write_atomic
+from assay.errors import StoreError
+from assay.files import write_atomic
 from assay.guard.gateway import parts
 from assay.guard.gateway.admin.interface import CallerFigures
 from assay.guard.gateway.interface import Answers, Level, Sample, Standing, Table
+from assay.guard.gateway.running.counted import Counted
 from assay.guard.gateway.running.patience import Patient
+from assay.guard.gateway.running.saved import learned_beside, restored, save, save_findings
 
 SAVED = 10.0
 """Seconds between two times that it is written what detectors have learned; standings are when they change."""
-
-CALLERS = 10_000
-"""Callers who are counted one by one; the one not seen for longest goes first."""
 
 Change = tuple[str, Standing | None]
 """A key and how it stands from now on; None: like everybody."""
@@ -82,39 +76,6 @@ class Learning:
     alerts: AlertSettings
 
 
-class _Saved(msgspec.Struct, frozen=True):
-    """The file of standings. What detectors have learned is in one beside it, which is larger."""
-
-    version: int
-    standings: dict[str, tuple[int, float | None, str, bool]]
-    """Key to level, end (None: none), reason, and whether a person said it."""
-
-
-class _Caller:
-    """What is counted of one caller."""
-
-    __slots__ = ("owner", "refused", "requests", "rows", "seen", "tokens")
-
-    def __init__(self) -> None:
-        self.owner = ""
-        self.requests = self.refused = self.rows = self.tokens = 0
-        self.seen = 0.0
-
-    def count(self, sample: Sample) -> None:
-        """One request."""
-        self.owner = sample.owner
-        self.requests += 1
-        self.refused += bool(sample.rule)
-        self.rows += sample.rows
-        self.tokens += sample.tokens
-        self.seen = sample.at
-
-
-def findings_beside(standings: str) -> str:
-    """The file of open findings (documents of `alerts.finding`), beside a file of standings."""
-    return f"{standings.removesuffix('.json')}-findings.json"
-
-
 class Observation:
     """See the module. Not thread-safe: one thread calls it."""
 
@@ -133,7 +94,6 @@ class Observation:
         """
         self._rooms = rooms
         self._place = place
-        self._findings = findings_beside(place)
         self._scope = scope
         self._tell = tell
         self._warn = warn
@@ -141,7 +101,7 @@ class Observation:
         """Of everybody who has one."""
         self.seen = 0
         """Samples."""
-        self._callers: OrderedDict[str, _Caller] = OrderedDict()
+        self._callers = Counted()
         self._said: set[str] = set()
         self._open: tuple[str, ...] | None = None
         self._saved = 0.0
@@ -159,7 +119,7 @@ class Observation:
         changes: list[Change] = []
         for sample in samples:
             self.seen += 1
-            self._count(sample)
+            self._callers.count(sample)
             try:
                 table, answers = rooms.routes.table(sample), rooms.routes.answers(sample)
             except Exception as error:  # a body is a stranger's: it must not end the keeper
@@ -222,38 +182,14 @@ class Observation:
 
     def callers(self, most: int) -> list[CallerFigures]:
         """Those who stand otherwise than others first, then by how much they asked."""
-        found = [self._figures(name) for name in {**dict.fromkeys(self.standings), **self._callers}]
+        names = dict.fromkeys([*self.standings, *self._callers])
+        found = [self._callers.figures(name, self.standings.get(name)) for name in names]
         found.sort(key=lambda one: (one.level == "ok", -one.requests))
         return found[:most]
 
     def knows(self, key: str) -> bool:
         """Whether a caller was seen, or has a standing."""
         return key in self._callers or key in self.standings
-
-    def _figures(self, name: str) -> CallerFigures:
-        known, standing = self._callers.get(name) or _Caller(), self.standings.get(name)
-        level = Level(standing.level).name.lower() if standing is not None else "ok"
-        return CallerFigures(
-            name,
-            owner=known.owner,
-            level=level,  # type: ignore[arg-type]
-            why=standing.why if standing is not None else "",
-            requests=known.requests,
-            refused=known.refused,
-            rows=known.rows,
-            tokens=known.tokens,
-            seen=known.seen,
-        )
-
-    def _count(self, sample: Sample) -> None:
-        known = self._callers.get(sample.caller)
-        if known is None:
-            if len(self._callers) >= CALLERS:
-                self._callers.popitem(last=False)
-            known = self._callers[sample.caller] = _Caller()
-        else:
-            self._callers.move_to_end(sample.caller)
-        known.count(sample)
 
     def levels(self) -> dict[str, int]:
         """How many stand how."""
@@ -296,8 +232,7 @@ class Observation:
         if names == self._open:
             return
         self._open = names
-        written = msgspec.json.encode({"version": 1, "findings": [asdict(one) for one in found]})
-        self._try(lambda: write_atomic(self._findings, written, mode=0o600))
+        self._try(lambda: save_findings(self._place, found))
         if not self._rooms.alerts.sinks:
             return
         from assay import alerts
@@ -305,25 +240,21 @@ class Observation:
         for warning in alerts.report(self._scope, found, self._rooms.alerts, datetime.fromtimestamp(now, UTC)).warnings:
             self.say_once(warning)
 
-    def _try(self, save: Callable[[], None]) -> None:
+    def _try(self, write: Callable[[], None]) -> None:
         try:
-            save()
+            write()
         except OSError as error:
             self.say_once(f"{self._place} cannot be written: {error.strerror}")
 
     def _save(self) -> None:
-        standings = {
-            key: (int(one.level), None if math.isinf(one.until) else one.until, one.why, one.by_hand)
-            for key, one in self.standings.items()
-        }
-        write_atomic(self._place, msgspec.json.encode(_Saved(1, standings)), mode=0o600)
+        save(self._place, self.standings)
         self._changed = False
 
     def _save_learned(self) -> None:
         if self._rooms.detectors is None:
             return
         began = time.monotonic()
-        write_atomic(_learned(self._place), self._rooms.detectors.export_state(), mode=0o600)
+        write_atomic(learned_beside(self._place), self._rooms.detectors.export_state(), mode=0o600)
         self._cost = time.monotonic() - began
 
     def _follow(self, before: Observation) -> None:
@@ -340,31 +271,3 @@ class Observation:
         if sentence not in self._said and len(self._said) < 1000:
             self._said.add(sentence)
             self._warn(sentence)
-
-
-def restored(place: str, detectors: Detecting | None) -> dict[str, Standing]:
-    """Standings from the file ``place``, and what detectors had learned into them. Raises `DocumentError`."""
-    found: dict[str, Standing] = {}
-    name = place
-    try:
-        if os.path.lexists(name):
-            saved = msgspec.json.decode(read_file(name), type=_Saved)
-            if saved.version != 1:
-                raise DocumentError(f"it has the version {saved.version}, which is not known")
-            for key, (level, until, why, by_hand) in saved.standings.items():
-                found[key] = Standing(Level(level), math.inf if until is None else until, why, by_hand)
-        name = _learned(place)
-        if detectors is not None and os.path.lexists(name):
-            detectors.restore_state(read_file(name))
-    except (AssayError, msgspec.MsgspecError, ValueError) as error:
-        # Blocked callers would be free again: that is for a person to decide, not for a damaged file.
-        why = error.message if isinstance(error, AssayError) else str(error)
-        raise DocumentError(
-            f"{name} is damaged, and it says who is blocked: {why}", hint="restore it, or delete it"
-        ) from None
-    return found
-
-
-def _learned(place: str) -> str:
-    """The file beside that of the standings."""
-    return f"{place.removesuffix('.json')}-learned.json"
