@@ -1,6 +1,7 @@
 """What the gateway's detectors see: honest callers and attackers, query by query, with PRADA beside them.
 
-    python bench/gateway_detect.py [--world digits people] [--callers 300] [--attackers 20] [--queries 1000] [--pairs 5]
+    python bench/gateway_detect.py [--world digits people] [--only seen spread cost] [--callers 300] [--attackers 20]
+                                   [--queries 1000] [--pairs 5]
 
 Seeds are fixed, and those of calibration, of the honest callers and of the attackers are different ones. Thresholds
 come from the calibration alone. While the detectors were written, callers of other seeds were looked at (50 to 53, 60,
@@ -18,6 +19,7 @@ import platform
 import statistics
 import time
 import tracemalloc
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -53,6 +55,8 @@ CLAIMS = {
 
 DILUTED = {"jacobian": 0.5, "hop-skip-jump": 0.2, "random": 0.2}
 """Attacks that are also run between honest queries, and the attack's share."""
+SPREAD = 0.1
+"""Share of all queries, where an attack comes with one key a query."""
 PRADA_HONEST = 80
 PRADA_ATTACKERS = 6
 NEVER = 10**9
@@ -60,8 +64,8 @@ NEVER = 10**9
 
 def requests(caller: str, rows: np.ndarray, answers: np.ndarray) -> Iterable[tuple[Sample, Table, Answers]]:
     """A caller's requests, of one row each, one a second; every caller has its own owner and network."""
-    number = abs(hash(caller)) % 2**16
-    address = f"10.{number >> 8}.{number & 255}.1"
+    number = zlib.crc32(caller.encode())
+    address = f"{20 + (number >> 16) % 80}.{number >> 8 & 255}.{number & 255}.1"
     labels = answers.argmax(axis=1)
     for i in range(len(rows)):
         sample = Sample(
@@ -78,6 +82,42 @@ def first(calibration: Calibration, rows: np.ndarray, answers: np.ndarray) -> tu
         if changes := detectors.see(sample, table, answer):
             return i + 1, changes[0][1].why
     return NEVER, ""
+
+
+def at_once(calibration: Calibration, honest: Sequence[calibrating.Stream]) -> Counter[str]:
+    """Honest callers who are flagged where all ask at the same time, by kind and signal."""
+    detectors = Detectors(Detect(mode="enforce"), calibration)
+    found = {}
+    for turn in zip(*(requests(one.name, one.table.features, probabilities(one)) for one in honest), strict=True):
+        for call in turn:
+            for key, standing in detectors.see(*call):
+                found.setdefault(key, standing.why)
+    return Counter(f"{key.partition('-')[0]}: {why}" for key, why in found.items())
+
+
+def spread(
+    calibration: Calibration, honest: Sequence[calibrating.Stream], rows: np.ndarray, answers: np.ndarray
+) -> dict[str, float]:
+    """Shares of keys that are flagged where each query of an attack comes with a key, owner and network of its own,
+    between those of honest callers who ask for the first time.
+    """
+    detectors = Detectors(Detect(mode="enforce"), calibration)
+    ordinary = (
+        call
+        for turn in zip(*(requests(one.name, one.table.features, probabilities(one)) for one in honest), strict=True)
+        for call in turn
+    )
+    owed, found = 0.0, set()
+    for i in range(len(rows)):
+        owed += 1 / SPREAD - 1
+        while owed >= 1:
+            owed -= 1
+            found.update(key for key, _ in detectors.see(*next(ordinary)))
+        for call in requests(f"attack-{i}", rows[i : i + 1], answers[i : i + 1]):
+            found.update(key for key, _ in detectors.see(*call))
+    caught = sum(key.startswith("attack-") for key in found)
+    names = {one.name for one in honest}
+    return {"caught": caught / len(rows), "honest": sum(key in names for key in found) / len(honest)}
 
 
 class Prada:
@@ -209,11 +249,33 @@ def cost(calibration: Calibration, honest: Sequence[calibrating.Stream], pairs: 
     }
 
 
-def run(name: str, callers: int, attackers: int, queries: int, pairs: int) -> dict[str, Any]:
-    """The whole experiment on one world."""
-    world, rows = gateway_worlds.WORLDS[name]()
+def run(world: World, rows: np.ndarray, entry: dict[str, Any], only: Sequence[str], args: argparse.Namespace) -> None:
+    """The experiment on one world, or parts of it; ``entry`` becomes what was found."""
+    name = entry["world"]
     calibration = calibrating.calibrate(Table(rows), streams(world, SEEDS["calibration"], 300, 1000))
-    honest = streams(world, SEEDS["honest"], callers, queries)
+    honest = streams(world, SEEDS["honest"], args.callers, args.queries)
+    if "seen" in only:
+        entry |= seen(world, name, calibration, honest, args)
+    if "spread" in only:
+        all_at_once = at_once(calibration, honest)
+        entry["at_once"] = sum(all_at_once.values()) / len(honest)
+        entry["at_once_by"] = dict(all_at_once)
+        print(f"{name}: {all_at_once} flagged of {len(honest)} who ask at the same time", flush=True)
+        entry["spread"] = {}
+        for kind in traffic.ATTACKS:
+            rng = np.random.default_rng([SEEDS["attack"], 1 << 20])
+            asked = traffic.record(world, kind, rng, args.queries, 1.0)
+            entry["spread"][kind] = found = spread(calibration, honest, *asked)
+            print(f"  {kind:16} one query a key: {found}", flush=True)
+    if "cost" in only:
+        entry["cost"] = cost(calibration, honest, args.pairs)
+        print("  " + ", ".join(f"{key} {value:.1f}" for key, value in entry["cost"].items()), flush=True)
+
+
+def seen(
+    world: World, name: str, calibration: Calibration, honest: Sequence[calibrating.Stream], args: argparse.Namespace
+) -> dict[str, Any]:
+    """What becomes of callers each of whom is alone."""
     flags = [(s.name.partition("-")[0], first(calibration, s.table.features, probabilities(s))) for s in honest]
     flagged = [(kind, why) for kind, (found, why) in flags if found < NEVER]
     tests = [
@@ -227,9 +289,8 @@ def run(name: str, callers: int, attackers: int, queries: int, pairs: int) -> di
         flush=True,
     )
     entry: dict[str, Any] = {
-        "world": name,
-        "callers": callers,
-        "queries": queries,
+        "callers": args.callers,
+        "queries": args.queries,
         "flagged": len(flagged) / len(honest),
         "flagged_by": {f"{kind}: {why}": n for (kind, why), n in Counter(flagged).items()},
         "expected": calibration.expected,
@@ -239,8 +300,8 @@ def run(name: str, callers: int, attackers: int, queries: int, pairs: int) -> di
     }
     for kind in traffic.ATTACKS:
         for share in (1.0, DILUTED[kind]) if kind in DILUTED else (1.0,):
-            count = min(attackers, 8) if kind == "hop-skip-jump" else attackers
-            found = attack(world, kind, calibration, count, queries, share)
+            count = min(args.attackers, 8) if kind == "hop-skip-jump" else args.attackers
+            found = attack(world, kind, calibration, count, args.queries, share)
             entry["attacks"].append(found)
             limit = CLAIMS[name].get(kind) if share == 1.0 else None  # type: ignore[attr-defined]
             what = found["either"] if name == "people" else found["median"]
@@ -251,8 +312,6 @@ def run(name: str, callers: int, attackers: int, queries: int, pairs: int) -> di
                 f"at {found['prada_median']}",
                 flush=True,
             )
-    entry["cost"] = cost(calibration, honest, pairs)
-    print("  " + ", ".join(f"{key} {value:.1f}" for key, value in entry["cost"].items()), flush=True)
     return entry
 
 
@@ -260,6 +319,8 @@ def main() -> None:
     """Measure, print, write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--world", choices=tuple(gateway_worlds.WORLDS), nargs="+", default=list(gateway_worlds.WORLDS))
+    parts = ("seen", "spread", "cost")
+    parser.add_argument("--only", choices=parts, nargs="+", default=list(parts))
     parser.add_argument("--callers", type=int, default=300)
     parser.add_argument("--attackers", type=int, default=20)
     parser.add_argument("--queries", type=int, default=1000)
@@ -267,8 +328,9 @@ def main() -> None:
     parsed = parser.parse_args()
     RESULTS.parent.mkdir(exist_ok=True)
     for name in parsed.world:
-        entry = run(name, parsed.callers, parsed.attackers, parsed.queries, parsed.pairs)
         kept = json.loads(RESULTS.read_text())["worlds"] if RESULTS.exists() else []
+        entry = next((old for old in kept if old["world"] == name), {"world": name})
+        run(*gateway_worlds.WORLDS[name](), entry, parsed.only, parsed)
         about = {"cores": os.cpu_count(), "python": platform.python_version(), "seeds": SEEDS, "claims": CLAIMS}
         worlds = sorted([*(old for old in kept if old["world"] != name), entry], key=lambda e: e["world"])
         RESULTS.write_text(json.dumps(about | {"worlds": worlds}, indent=1) + "\n")
