@@ -2,9 +2,13 @@
 fails, Redis stopped and started again in the middle, the configuration reloaded under load.
 
 It looks at what must hold: no request that is not in the access log exactly once, memory that does not grow, limits
-that are exact, and answers that belong to their questions.
+that are exact, and answers that belong to their questions. Limits are held against what an exact bucket lets through of
+the same questions (`gateway_limits`); for how long each thing was away stands beside.
 
-    python bench/gateway_soak.py [--minutes 30]
+    python bench/gateway_soak.py [--minutes 30] [--machines 1]
+
+With two machines (two gateways on one Redis, the workers shared out among them) greedy callers ask both at once. Each
+machine then counts alone while Redis is away, as the guide says, and that time is left out of their accounts.
 
 Needs redis-server. Writes ``bench/results/gateway_soak.json`` and ends with 1 where something does not hold.
 """
@@ -27,25 +31,30 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from gateway import free_port, stop, wait_for
+from gateway_limits import Account, Question, account, together
 
 RESULTS = Path(__file__).parent / "results" / "gateway_soak.json"
 WORKERS = 4
 CALLERS = 12
 """Well-behaved: about twenty requests a second each."""
 GREEDY = 4
-"""Callers who ask as fast as they can, at three times their limit and more."""
+"""Callers who ask for about three times their limit."""
+CONNECTIONS = 4
+"""Of each of them, with one question at a time."""
 RATE, BURST = 20, 40
 """Of each caller: requests a second, and at once."""
 TOLERANCE = 0.02
 GROWTH = 0.10
 """Of a process's memory from the end of the first third to the end."""
+BACK = 10.0
+"""Seconds after Redis was started again within which machines have found it, and paid for what was too much."""
 
 
 @dataclass
@@ -55,8 +64,10 @@ class Seen:
     ids: Counter[str] = field(default_factory=Counter)
     """``X-Request-Id`` of each answer."""
     statuses: Counter[str] = field(default_factory=Counter)
-    allowed: Counter[str] = field(default_factory=Counter)
-    """Answers that no limit refused, by greedy caller."""
+    greedy: dict[str, list[Question]] = field(default_factory=dict)
+    """What greedy callers asked, by caller."""
+    broken: int = 0
+    """Answers that broke off in the middle."""
     wrong: int = 0
     """Answers that belong to another question."""
     aborted: int = 0
@@ -128,13 +139,17 @@ async def ask(port: int, key: str, seen: Seen, until: float, pause: float, greed
             try:
                 while time.monotonic() < until:
                     number = str(chance.randrange(10**9))
-                    writer.write(request(key, number))
-                    status, head, body = await answer(reader)
+                    asked, status = time.monotonic(), 0
+                    try:
+                        writer.write(request(key, number))
+                        status, head = await head_of(reader)
+                    finally:
+                        if greedy:
+                            seen.greedy[greedy].append(Question(asked, time.monotonic(), status))
                     note(seen, status, head)
+                    body = await rest_of(reader, head, seen)
                     if status == 200 and f"[{number}]".encode() not in body:
                         seen.wrong += 1
-                    if greedy and status != 429:
-                        seen.allowed[greedy] += 1
                     await asyncio.sleep(chance.expovariate(1 / pause) if pause else 0)
                     if b"connection: close" in head.lower():
                         break
@@ -143,10 +158,28 @@ async def ask(port: int, key: str, seen: Seen, until: float, pause: float, greed
         await asyncio.sleep(0.01)
 
 
-async def answer(reader: asyncio.StreamReader) -> tuple[int, bytes, bytes]:
-    """Status, head and body."""
+async def head_of(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    """Status and head of an answer."""
     head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 90)
-    return int(head[9:12]), head, await body_of(reader, head)
+    return int(head[9:12]), head
+
+
+async def rest_of(reader: asyncio.StreamReader, head: bytes, seen: Seen) -> bytes:
+    """An answer's body, or that it broke off."""
+    try:
+        return await asyncio.wait_for(body_of(reader, head), 90)
+    except (OSError, asyncio.IncompleteReadError):
+        seen.broken += 1
+        raise
+
+
+async def first_answer(port: int, key: str) -> None:
+    """Until the gateway serves: its sockets take connections before its workers do."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+        writer.write(request(key, "1"))
+        await head_of(reader)
+    writer.close()
 
 
 def note(seen: Seen, status: int, head: bytes) -> None:
@@ -170,8 +203,9 @@ async def slow(port: int, key: str, seen: Seen, until: float) -> None:
                     break
             seen.slow += 1
             with contextlib.suppress(TimeoutError):
-                status, head, _ = await asyncio.wait_for(answer(reader), 40)
+                status, head = await asyncio.wait_for(head_of(reader), 40)
                 note(seen, status, head)
+                await rest_of(reader, head, seen)
             writer.close()
 
 
@@ -203,8 +237,8 @@ def memory(group: int) -> dict[str, int]:
 
 
 def logged(folder: Path) -> Iterator[dict[str, str]]:
-    """Each line of the access log, of rotated files too."""
-    for name in sorted(glob.glob(str(folder / "access.log*"))):
+    """Each line of all machines' access logs, of rotated files too."""
+    for name in sorted(glob.glob(str(folder / "*" / "access.log*"))):
         if name.endswith((".lock", ".tmp")):
             continue
         with gzip.open(name) if name.endswith(".gz") else open(name, "rb") as file:
@@ -212,87 +246,171 @@ def logged(folder: Path) -> Iterator[dict[str, str]]:
                 yield json.loads(line)
 
 
-async def soak(folder: Path, minutes: float) -> dict[str, Any]:
-    """Run it and say what was seen."""
-    upstream, port, redis_port = free_port(), free_port(), free_port()
+@dataclass
+class Times:
+    """When things happened, by `time.monotonic`."""
+
+    started: float
+    """Of the gateway."""
+    began: float = 0.0
+    """Of the asking."""
+    until: float = 0.0
+    finished: float = 0.0
+    """The last slow client has its answer."""
+    stopped: float = 0.0
+    """Of Redis."""
+    back: float = 0.0
+    reloads: list[float] = field(default_factory=list)
+
+
+def configured(folder: Path, machines: int, upstream: int, redis_port: int) -> tuple[list[Path], list[int]]:
+    """A configuration for each machine, and its port."""
+    configs, ports = [], []
+    for machine in range(machines):
+        port, config = free_port(), folder / str(machine) / "gateway.yaml"
+        config.parent.mkdir()
+        document = {
+            "assay-gateway": 1,
+            "upstream": f"http://127.0.0.1:{upstream}",
+            "listen": [f"127.0.0.1:{port}"],
+            "workers": WORKERS // machines,
+            "state": "state",
+            "callers": {"keys": str(folder / "keys.json")},
+            "plans": {"default": {"rate": f"{RATE}/s", "burst": BURST}},
+            "rules": [
+                {"id": "often", "priority": 1, "action": "count", "rate": {"limit": 1000, "window": 60, "by": "caller"}}
+            ],
+            "log": {"file": "access.log", "rotate": "20MB", "keep": 1000},
+            "capture": {"folder": "captured", "sample": 1},
+            "detect": {"mode": "count"},
+            "redis": {"url": f"redis://127.0.0.1:{redis_port}/0"},
+            "timeouts": {"head": "10s", "body": "10s", "first-byte": "10s"},
+        }
+        config.write_text(yaml.safe_dump(document))
+        configs.append(config)
+        ports.append(port)
+    return configs, ports
+
+
+async def soak(folder: Path, minutes: float, machines: int, ending: contextlib.ExitStack) -> dict[str, Any]:
+    """Run it and say what was seen. ``ending`` stops what still runs, should this fail."""
+    upstream, redis_port = free_port(), free_port()
     server = await model_server(upstream)
     keys = []
     for number in range(CALLERS + GREEDY + 2):
         words = [sys.executable, "-m", "assay", "gateway", "keys", "create", "--file", str(folder / "keys.json")]
         made = subprocess.run([*words, "--owner", f"o{number}"], check=True, capture_output=True, text=True)
         keys.append(re.search(r"assay_[A-Za-z0-9_-]+", made.stdout)[0])  # type: ignore[index]
-    config = folder / "gateway.yaml"
-    document = {
-        "assay-gateway": 1,
-        "upstream": f"http://127.0.0.1:{upstream}",
-        "listen": [f"127.0.0.1:{port}"],
-        "workers": WORKERS,
-        "state": "state",
-        "callers": {"keys": "keys.json"},
-        "plans": {"default": {"rate": f"{RATE}/s", "burst": BURST}},
-        "rules": [
-            {"id": "often", "priority": 1, "action": "count", "rate": {"limit": 1000, "window": 60, "by": "caller"}}
-        ],
-        "log": {"file": "access.log", "rotate": "20MB", "keep": 1000},
-        "capture": {"folder": "captured", "sample": 1},
-        "detect": {"mode": "count"},
-        "redis": {"url": f"redis://127.0.0.1:{redis_port}/0"},
-        "timeouts": {"head": "10s", "body": "10s", "first-byte": "10s"},
-    }
-    config.write_text(yaml.safe_dump(document))
+    configs, ports = configured(folder, machines, upstream, redis_port)
 
     def redis() -> subprocess.Popen[bytes]:
         words = ["redis-server", "--port", str(redis_port), "--save", "", "--appendonly", "no", "--dir", str(folder)]
-        return subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
+        process = subprocess.Popen(words, stdout=subprocess.DEVNULL, start_new_session=True)
+        ending.callback(stop, process)
+        return process
 
     store = redis()
     wait_for(redis_port)
-    words = [sys.executable, "-m", "assay", "gateway", "--config", str(config)]
-    with open(folder / "errors", "wb") as errors:
-        gateway = subprocess.Popen(words, stderr=errors, start_new_session=True)
-    wait_for(port)
-    seen, began = Seen(), time.monotonic()
-    until = began + minutes * 60
-    tasks = [asyncio.create_task(ask(port, key, seen, until, 0.06)) for key in keys[:CALLERS]]
+    times, gateways = Times(time.monotonic()), []
+    for config in configs:
+        words = [sys.executable, "-m", "assay", "gateway", "--config", str(config)]
+        with open(folder / "errors", "ab") as errors:
+            gateways.append(subprocess.Popen(words, stderr=errors, start_new_session=True))
+        ending.callback(stop, gateways[-1])
+    for port in ports:
+        wait_for(port)
+        await first_answer(port, keys[0])
+    seen = Seen(greedy={key[-8:]: [] for key in keys[CALLERS : CALLERS + GREEDY]})
+    times.began = time.monotonic()
+    times.until = until = times.began + minutes * 60
+    tasks = [
+        asyncio.create_task(ask(ports[place % machines], key, seen, until, 0.06))
+        for place, key in enumerate(keys[:CALLERS])
+    ]
     for key in keys[CALLERS : CALLERS + GREEDY]:
-        tasks += [asyncio.create_task(ask(port, key, seen, until, 0.06, key[-8:])) for _ in range(4)]
-    tasks += [asyncio.create_task(slow(port, keys[-2], seen, until)) for _ in range(5)]
-    tasks += [asyncio.create_task(abort(port, keys[-1], seen, until)) for _ in range(2)]
+        for place in range(CONNECTIONS):
+            tasks.append(asyncio.create_task(ask(ports[place % machines], key, seen, until, 0.06, key[-8:])))
+    for place in range(5):
+        tasks.append(asyncio.create_task(slow(ports[place % machines], keys[-2], seen, until)))
+    for place in range(2):
+        tasks.append(asyncio.create_task(abort(ports[place % machines], keys[-1], seen, until)))
     sizes: list[tuple[float, dict[str, int]]] = []
-    done = {"stopped": False, "started": False}
-    reloads = 0
     while time.monotonic() < until:
         await asyncio.sleep(min(10, minutes * 3))
-        now = (time.monotonic() - began) / (minutes * 60)
-        sizes.append((now, memory(gateway.pid)))
-        if now > 0.4 and not done["stopped"]:
+        now = (time.monotonic() - times.began) / (minutes * 60)
+        sizes.append((now, {pid: size for gateway in gateways for pid, size in memory(gateway.pid).items()}))
+        if now > 0.4 and not times.stopped:
+            times.stopped = time.monotonic()
             stop(store)
-            done["stopped"] = True
-        elif now > 0.5 and not done["started"]:
+        elif now > 0.5 and not times.back:
             store = redis()
-            done["started"] = True
+            times.back = time.monotonic()
         if len(sizes) % 6 == 0:
-            os.kill(gateway.pid, signal.SIGHUP)
-            reloads += 1
+            times.reloads.append(time.monotonic())
+            for gateway in gateways:
+                os.kill(gateway.pid, signal.SIGHUP)
     await asyncio.gather(*tasks)
-    seconds = time.monotonic() - began
+    times.finished = time.monotonic()
     await asyncio.sleep(12)  # uploads that were begun run into their time-out
-    gateway.send_signal(signal.SIGTERM)
-    code = await asyncio.to_thread(gateway.wait, 60)
+    for gateway in gateways:
+        gateway.send_signal(signal.SIGTERM)
+    codes = [await asyncio.to_thread(gateway.wait, 60) for gateway in gateways]
     stop(store)
     server.close()
-    return judge(folder, seen, sizes, seconds, reloads, code)
+    return judge(folder, seen, sizes, times, machines, codes)
+
+
+def accounts(seen: Seen, times: Times, machines: int) -> dict[str, Account]:
+    """Of each greedy caller; with several machines, of before Redis was away and of after it."""
+    found = {}
+    for name, questions in seen.greedy.items():
+        if machines == 1:
+            found[name] = account(questions, times.began, times.until, RATE, BURST)
+            continue
+        before = account(questions, times.began, times.stopped, RATE, BURST)
+        after = account(questions, times.back + BACK, times.until, RATE, BURST, empty=True)
+        found[name] = together([before, after])
+    return found
+
+
+def seconds(seen: Seen, times: Times) -> dict[str, float]:
+    """How long what was away."""
+    waits = [(one.at, one.answered) for questions in seen.greedy.values() for one in questions]
+    at_reload = [end - at for at, end in waits for began in times.reloads if at < began + 2 and end > began]
+    return {
+        "start": round(times.began - times.started, 2),
+        "asking": round(times.until - times.began, 2),
+        "finishing": round(times.finished - times.until, 2),
+        "redis_away": round(times.back - times.stopped, 2),
+        "longest_wait": round(max((end - at for at, end in waits), default=0.0), 3),
+        "longest_wait_at_a_reload": round(max(at_reload, default=0.0), 3),
+    }
+
+
+def unkept(found: dict[str, Account], asking: float, machines: int) -> list[str]:
+    """What is wrong with limits."""
+    most = BURST + CONNECTIONS
+    if machines > 1:  # within a round with Redis, each lets a whole burst through
+        most += (machines - 1) * BURST
+    problems = []
+    for name, one in found.items():
+        if abs(one.share - 1) + one.unused / asking > TOLERANCE:  # also where nobody answered it
+            problems.append(
+                f"{name}: {one.share:.1%} of its limit, and {one.unused:.1f} seconds in which it asked nothing"
+            )
+        if one.most > most:
+            problems.append(f"{name}: {one.most:.1f} at once, where {most} were the most")
+    return problems
 
 
 def judge(
-    folder: Path, seen: Seen, sizes: list[tuple[float, dict[str, int]]], seconds: float, reloads: int, code: int
+    folder: Path, seen: Seen, sizes: list[tuple[float, dict[str, int]]], times: Times, machines: int, codes: list[int]
 ) -> dict[str, Any]:
     """What holds and what does not."""
     lines = Counter(line["requestId"] for line in logged(folder))
     lost = [one for one in seen.ids if one not in lines]
     twice = [one for one, count in lines.items() if count > 1]
-    expected = RATE * seconds
-    limits = {name: (count - BURST) / expected for name, count in seen.allowed.items()}
+    limits = accounts(seen, times, machines)
     early = [found for at, found in sizes if 0.3 < at < 0.4] or [sizes[0][1]]
     last = sizes[-1][1]
     growth = {pid: last[pid] / (sum(found.get(pid, last[pid]) for found in early) / len(early)) - 1 for pid in last}
@@ -303,12 +421,12 @@ def judge(
         problems.append(f"{len(twice)} requests are in the log twice")
     if seen.wrong:
         problems.append(f"{seen.wrong} answers belong to other questions")
-    problems += [f"{name}: {share:.1%} of its limit" for name, share in limits.items() if abs(share - 1) > TOLERANCE]
+    problems += unkept(limits, times.until - times.began, machines)
     problems += [f"process {pid} grew by {share:.0%}" for pid, share in growth.items() if share > GROWTH]
-    if code:
-        problems.append(f"the gateway ended with {code}")
+    problems += [f"a gateway ended with {code}" for code in codes if code]
     return {
-        "minutes": round(seconds / 60, 2),
+        "minutes": round((times.until - times.began) / 60, 2),
+        "machines": machines,
         "workers": WORKERS,
         "answers": sum(seen.statuses.values()),
         "statuses": dict(seen.statuses),
@@ -317,8 +435,14 @@ def judge(
         "twice": len(twice),
         "aborted_uploads": seen.aborted,
         "slow_clients": seen.slow,
-        "reloads": reloads,
-        "share_of_limit": {name: round(share, 4) for name, share in limits.items()},
+        "broken_answers": seen.broken,
+        "reloads": len(times.reloads),
+        "seconds": seconds(seen, times),
+        "share_of_limit": {name: round(one.share, 4) for name, one in limits.items()},
+        "limits": {
+            name: {**asdict(one), "unused": round(one.unused, 2), "most": round(one.most, 2)}
+            for name, one in limits.items()
+        },
         "memory_mib": {
             pid: [round(found.get(pid, 0) / 1024, 1) for _, found in sizes[:: max(1, len(sizes) // 10)]] for pid in last
         },
@@ -332,11 +456,12 @@ def main() -> int:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--machines", type=int, default=1, choices=(1, 2))
     parsed = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        found = asyncio.run(soak(Path(temporary), parsed.minutes))
+    with tempfile.TemporaryDirectory() as temporary, contextlib.ExitStack() as ending:
+        found = asyncio.run(soak(Path(temporary), parsed.minutes, parsed.machines, ending))
     print(json.dumps(found, indent=1))
-    if parsed.minutes >= 30:
+    if parsed.minutes >= 30 and parsed.machines == 1:
         RESULTS.write_text(
             json.dumps(
                 {
