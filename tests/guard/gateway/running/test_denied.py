@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 import time
 from pathlib import Path
 
@@ -10,8 +12,11 @@ import pytest
 
 from assay.errors import UsageError
 from assay.guard.gateway.admin.interface import Denied
+from assay.guard.gateway.edge import haproxy
 from assay.guard.gateway.running import denied
 from assay.guard.gateway.running.patience import Patient
+from assay.guard.gateway.settings import Settings
+from assay.guard.gateway.settings.around import Edge
 
 
 def test_a_clock_that_jumps_ahead_and_back_lets_nobody_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,3 +80,60 @@ def test_reasons_come_back_as_they_were_given(tmp_path: Path) -> None:
     for number, why in enumerate(("", "two words", "a\nline # - x", "\\N{x", "\ud800\U0010ffff", "\x00", "- -")):
         denied.add(place, Denied(f"192.0.2.{number}", None, why), 0.0)
         assert denied.read(place, 0.0)[f"192.0.2.{number}"].why == why
+
+
+def test_an_edge_that_is_slow_to_take_one_list_has_the_newer_one_in_the_end(tmp_path: Path) -> None:
+    """Two people deny somebody at the same time. A server that speaks HAProxy's runtime API lets the first wait."""
+    place, edge = str(tmp_path / "denied.txt"), tmp_path / "edge"
+    edge.mkdir()
+    (tmp_path / "denied.txt").write_text(denied.HEAD)
+    (edge / haproxy.MAIN).write_text("")
+    settings = Settings(edges=(Edge("haproxy", str(edge)),), upstream="http://127.0.0.1:9")
+    known: set[str] = set()
+    asked, go_on = threading.Event(), threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        while True:
+            try:
+                one, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=answer, args=(one,), daemon=True).start()
+
+    def answer(one: socket.socket) -> None:
+        with one:
+            command = one.makefile().readline()
+            if command.startswith("show map"):
+                shown = "".join(f"0x{number} {each} 1\n" for number, each in enumerate(sorted(known)))
+                if not asked.is_set():
+                    asked.set()
+                    go_on.wait(60)
+                one.sendall(shown.encode() + b"\n")
+                return
+            for each in command.split(";"):
+                verb, _, _, network, *_ = each.split()
+                (known.add if verb == "add" else known.discard)(network)
+            one.sendall(b"\n")
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(edge / haproxy.SOCKET))
+        listener.listen(8)
+        server = threading.Thread(target=serve, args=(listener,), daemon=True)
+        server.start()
+        denied.add(place, Denied("198.51.100.0/24", None, "first"), 0.0)
+        first = threading.Thread(target=denied.push, args=(settings, place, 0.0))
+        first.start()
+        assert asked.wait(60)
+        denied.remove(place, "198.51.100.0/24", 0.0)
+        denied.add(place, Denied("203.0.113.0/24", None, "second"), 0.0)
+        second = threading.Thread(target=denied.push, args=(settings, place, 0.0))
+        second.start()
+        second.join(0.5)  # where nobody waits for the first, it is through by now
+        go_on.set()
+        first.join(60)
+        second.join(60)
+        listener.shutdown(socket.SHUT_RDWR)
+        server.join(60)
+    assert known == {"203.0.113.0/24"}
+    assert "203.0.113.0/24" in (edge / haproxy.PUSHED).read_text()
+    assert "198.51.100.0/24" not in (edge / haproxy.PUSHED).read_text()

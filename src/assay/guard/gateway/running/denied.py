@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import threading
 from collections.abc import Mapping
 
 from assay.errors import AssayError, StoreError, UsageError
@@ -21,6 +22,11 @@ HEAD = "# - networks that an administrator denied\n"
 
 MOST = 100_000
 """Networks that can be denied by hand."""
+
+_PUSHING = threading.Lock()
+"""Held while edges are told, from reading the list on: an older list never comes after a newer one. Only the keeper's
+process tells them.
+"""
 
 
 def read(path: str, now: float) -> dict[str, Denied]:
@@ -76,7 +82,8 @@ def push(settings: Settings, path: str, now: float) -> None:
         from assay.guard.gateway.edge.push import push as pushed
 
         for edge in settings.edges:
-            pushed(read(path, now), edge.kind, settings.path(edge.folder))
+            with _PUSHING:
+                pushed(read(path, now), edge.kind, settings.path(edge.folder))
 
 
 def _write(path: str, entries: Mapping[str, Denied]) -> None:
