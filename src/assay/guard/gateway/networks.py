@@ -1,4 +1,4 @@
-"""Which addresses count as one neighbour: what one household, office or attacker commonly has."""
+"""Which addresses count as one: what one customer, household, office or attacker commonly has."""
 
 from __future__ import annotations
 
@@ -14,3 +14,18 @@ def network(address: str) -> str:
     except ValueError:
         return address
     return str(ipaddress.ip_network((parsed, 24 if parsed.version == 4 else 48), strict=False))
+
+
+@lru_cache(4096)
+def household(address: str) -> str:
+    """The /64 of an IPv6 address (RFC 6177: nobody gets less); one that maps an IPv4 address is that address, and
+    anything else is as it is.
+    """
+    if ":" not in address:
+        return address
+    try:
+        parsed = ipaddress.IPv6Address(address)
+    except ValueError:
+        return address
+    mapped = parsed.ipv4_mapped
+    return str(ipaddress.IPv6Network((parsed, 64), strict=False)) if mapped is None else str(mapped)

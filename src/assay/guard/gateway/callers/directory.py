@@ -6,7 +6,6 @@ A failed credential never becomes anonymous, and two of them are never weighed a
 
 from __future__ import annotations
 
-import ipaddress
 import re
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from assay.guard.gateway.callers.certificates import Certificates
 from assay.guard.gateway.callers.key_store import REMEMBERED, Keys, KeyStore
 from assay.guard.gateway.callers.tokens import Issuer, Refused, Tokens, Unavailable
 from assay.guard.gateway.interface import Caller, Context, Decision
+from assay.guard.gateway.networks import household
 from assay.guard.gateway.settings import Settings
 
 REALM = "assay"
@@ -151,10 +151,9 @@ class Directory:
         if known is None:
             if len(self._strangers) >= STRANGERS:
                 self._strangers.clear()
-            address = context.address
-            if ":" in address and not address.startswith("unix:"):
-                address = household(address)
-            known = self._strangers[context.address] = Caller(f"address:{address}", plan=self._anonymous)
+            known = self._strangers[context.address] = Caller(
+                f"address:{household(context.address)}", plan=self._anonymous
+            )
         return known
 
     def _by_key(self, context: Context, presented: bytes, value: bytes, *, bearer: bool) -> Caller | Decision:
@@ -230,16 +229,6 @@ class Directory:
         remembered += sum(len(issuer.keys.current.known) for issuer in issuers if issuer.keys.current)
         problems = (self._store.problems if self._store else ()) + tuple(one.problem for one in sets if one.problem)
         return Figures(len(keys.by_digest), remembered, dict(self._refused), sets, problems)
-
-
-def household(address: str) -> str:
-    """The /64 of an IPv6 address (RFC 6177: nobody gets less); one that maps an IPv4 address is that address."""
-    try:
-        parsed = ipaddress.IPv6Address(address)
-    except ValueError:
-        return address
-    mapped = parsed.ipv4_mapped
-    return str(ipaddress.IPv6Network((parsed, 64), strict=False)) if mapped is None else str(mapped)
 
 
 def build(settings: Settings, clock: Callable[[], float] = time.time) -> Directory:

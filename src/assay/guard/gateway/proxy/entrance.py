@@ -14,6 +14,7 @@ import socket
 import ssl
 from collections.abc import Sequence
 
+from assay.guard.gateway.networks import household
 from assay.guard.gateway.proxy.client import Client
 from assay.guard.gateway.proxy.listening import BACKLOG
 from assay.guard.gateway.proxy.shared import Shared
@@ -92,23 +93,25 @@ class Entrance:
         if not host:
             return
         self.open -= 1
-        left = self._by_address[host] - 1
+        one = household(host)
+        left = self._by_address[one] - 1
         if left:
-            self._by_address[host] = left
+            self._by_address[one] = left
         else:
-            del self._by_address[host]
+            del self._by_address[one]
 
     def _count(self, client: Client, host: str) -> bool:
         """Give the client its address, unless there are too many connections, of this address or in all."""
         settings = self._shared.terms.settings
-        mine = self._by_address.get(host, 0)
+        one = household(host)
+        mine = self._by_address.get(one, 0)
         full = self.open >= settings.connections or (mine >= settings.connections_by_address and host != "unix:")
         if full or not host:
             self.turned_away += 1
             return False
         self.open += 1
         self.accepted += 1
-        self._by_address[host] = mine + 1
+        self._by_address[one] = mine + 1
         client.peer = host
         return True
 
