@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,12 @@ def collected() -> Iterator[None]:
     """Garbage is looked for after each test as before it: else the test run grows by gigabytes."""
     yield
     assert gc.isenabled() and not gc.get_freeze_count(), "a command in this process has left its collector changed"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """What a shell has started in the background ignores interrupts, and so would all that tests start to interrupt."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_make_parametrize_id(config: pytest.Config, val: object, argname: str) -> str | None:

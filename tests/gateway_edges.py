@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import sha1
 from http.client import HTTPConnection
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +31,12 @@ from assay.guard.gateway.interface import BODY, Caller, Context, Decision, Measu
 from assay.guard.gateway.service import Service
 from assay.guard.gateway.settings import Settings
 from assay.guard.gateway.settings.reading import convert
+from ports import free_port as free_port
 
 _WEBSOCKET = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
 INFER = "/v2/models/m/infer"
+PATIENCE = 60.0
+"""Seconds that something may take on a busy machine; nothing waits longer than it has to."""
 KEYS = {"good": Caller("key:good", "alice"), "slow": Caller("key:slow"), "often": Caller("key:often", "bob")}
 
 
@@ -166,9 +170,9 @@ def service(gate: Gate, settings: Settings, place: str, *, secret: bytes = b"") 
     try:
         yield made
     finally:
-        asyncio.run_coroutine_threadsafe(made.drain(1), loop).result(10)
+        asyncio.run_coroutine_threadsafe(made.drain(1), loop).result(PATIENCE)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(PATIENCE)
         loop.close()
 
 
@@ -224,7 +228,7 @@ class Model:
                     one.sendall(
                         b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\ndata: 1\n\n"
                     )
-                    self.gate.wait(10)
+                    self.gate.wait(PATIENCE)
                     one.sendall(b"data: 2\n\n")
                     return
                 answer = json.dumps({"line": line.decode("latin-1").strip(), "headers": headers}).encode()
@@ -250,7 +254,7 @@ def model(tls: ssl.SSLContext | None = None) -> Iterator[Model]:
 
 def upgraded(port: int, path: str) -> bytes:
     """What comes back to a WebSocket handshake, and to ``hello`` after it where it was accepted."""
-    with socket.create_connection(("127.0.0.1", port), 10) as one:
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as one:
         one.sendall(
             f"GET {path} HTTP/1.1\r\nhost: x\r\nx-api-key: good\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
             "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode()
@@ -274,13 +278,6 @@ def certificates(folder: Path) -> dict[str, str]:
     return {"certificate": "server", "key": "server.key", "client-ca": "ca", "client-certificates": "optional"}
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
 def write(folder: Path, files: Mapping[str, bytes]) -> None:
     """Files of an export."""
     folder.mkdir(exist_ok=True)
@@ -294,40 +291,45 @@ def program(command: list[str], port: int, folder: Path) -> Iterator[subprocess.
     with open(folder / "output", "wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, cwd=folder)
     try:
-        for _ in range(500):
-            if process.poll() is not None:
-                raise AssertionError((folder / "output").read_text())
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
-                break
-            except OSError:
-                time.sleep(0.02)
+        until(lambda: process.poll() is not None or _listens(port))
+        if process.poll() is not None:
+            raise AssertionError((folder / "output").read_text())
         yield process
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(PATIENCE)
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
 
 
 def installed(name: str) -> str:
-    """Where a program is; empty: it is not."""
+    """Where a program is; empty: it is not. PyPI's Envoy is in its package, whatever the PATH is."""
+    if name == "envoy" and (found := find_spec("envoy")) is not None and found.origin is not None:
+        return str(Path(found.origin).parent / "_bin" / "envoy")
     return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin") or ""
 
 
 def raw(port: int, data: bytes) -> bytes:
-    """What comes back until the other side closes, or is silent for a while."""
-    with socket.create_connection(("127.0.0.1", port), 5) as one:
+    """What comes back until the other side closes, or is silent for a while after it has spoken."""
+    with socket.create_connection(("127.0.0.1", port), PATIENCE) as one:
         one.sendall(data)
-        one.settimeout(1.5)
         got = b""
         try:
             while piece := one.recv(65536):
                 got += piece
+                one.settimeout(1.5)
         except TimeoutError:
             pass
         return got
 
 
-def until(condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+def until(condition: Callable[[], Any], seconds: float = PATIENCE) -> Any:
     """Wait for something that comes."""
     end = time.monotonic() + seconds
     while not (found := condition()):
@@ -348,7 +350,7 @@ class Edge:
     ) -> Any:
         """The answer, with its body as `data`. Of names of headers ``_`` becomes ``-``, and ``__`` stays ``_``."""
         named = {name.replace("__", "\0").replace("_", "-").replace("\0", "_"): said for name, said in headers.items()}
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=10)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         connection.request(method, path, body, {"x-api-key": key} | named)
         answer = connection.getresponse()
         answer.data = answer.read()  # type: ignore[attr-defined]
@@ -363,15 +365,15 @@ class Edge:
 
     def log(self) -> list[dict[str, Any]]:
         """What the edge itself has logged."""
-        lines = (self.folder / LOGS[self.kind]).read_text().splitlines()
-        return [json.loads(line) for line in lines if line.startswith("{")]
+        whole = (self.folder / LOGS[self.kind]).read_bytes().rpartition(b"\n")[0]  # a last line may be half written
+        return [json.loads(line) for line in whole.splitlines() if line.startswith(b"{")]
 
 
 @contextmanager
 def edge(
     kind: str, folder: Path, *, up: bool = True, secret: str = "", gateway: str = "", **values: Any
 ) -> Iterator[Edge]:
-    """An exported ``nginx`` or ``haproxy`` at work; without ``up`` there is no decision service."""
+    """An exported ``nginx``, ``haproxy`` or ``envoy`` at work; without ``up`` there is no decision service."""
     folder.mkdir(exist_ok=True)
     folder.chmod(0o755)
     port, rooms, place = free_port(), Rooms(), f"unix:{folder}/decide.sock"
@@ -390,6 +392,7 @@ def edge(
         command = {
             "nginx": ["-p", f"{written}/", "-c", "nginx.conf", "-g", "daemon off;"],
             "haproxy": ["-C", str(written), "-f", "haproxy.cfg"],
+            "envoy": ["-c", "envoy.yaml", *ENVOY, "--concurrency", "1", "--file-flush-interval-msec", "50"],
         }[kind]
         with program([installed(kind), *command], port, written):
             found = Edge(kind, port, written, rooms, served)
@@ -400,6 +403,8 @@ def edge(
                 yield found
 
 
-LOGS = {"nginx": "access.log", "haproxy": "output"}
+LOGS = {"nginx": "access.log", "haproxy": "output", "envoy": "output"}
+ENVOY = ["--disable-hot-restart", "--log-level", "warning"]
+"""For each start: several run beside each other, and are read where they say something."""
 NEEDS_BODY = BODY
 DER = Encoding.DER

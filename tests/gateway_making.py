@@ -7,7 +7,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from ports import free_port as free_port
 
 BODY = b'{"instances": [[1.0, 2.0], [3.0, 4.0]]}'
 PATIENCE = 60.0
@@ -33,13 +34,6 @@ def until(condition: Callable[[], Any], what: str = "") -> Any:
             return found
         time.sleep(0.02)
     raise AssertionError(f"it never came to be: {what}")
-
-
-def free_port() -> int:
-    """A port that nobody uses at the moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class _Model(BaseHTTPRequestHandler):
@@ -187,8 +181,9 @@ class Gateway:
         return subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=PATIENCE, check=False)
 
     def lines(self) -> list[dict[str, Any]]:
-        """The access log."""
-        return [json.loads(line) for line in self.log.read_text().splitlines()] if self.log.exists() else []
+        """The access log, without a last line that is being written."""
+        whole = self.log.read_bytes().rpartition(b"\n")[0] if self.log.exists() else b""
+        return [json.loads(line) for line in whole.splitlines()]
 
 
 class Load:
@@ -218,6 +213,12 @@ class Load:
         for thread in self.threads:
             thread.join()
         return self.statuses
+
+
+def away_from_midnight() -> None:
+    """Wait out the last minutes of a UTC day: quotas of the day begin anew with the next."""
+    while (left := 86_400 - time.time() % 86_400) < 180:
+        time.sleep(left)
 
 
 def gone(pids: list[int]) -> bool:

@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 
 import assay.gateway
 from assay.errors import AssayError
-from gateway_making import BODY, PATIENCE, Gateway, attested_model, free_port, until
+from gateway_making import BODY, PATIENCE, Gateway, attested_model, away_from_midnight, free_port, until
 
 SERVICE = """
 from starlette.applications import Starlette
@@ -59,6 +59,7 @@ def service(tmp_path):
 
 
 def test_limits_and_log_are_whole_after_a_stop(service):
+    away_from_midnight()
     service.write(plans={"default": {"requests": {"day": 6}}})
     service.start()  # which asks once
     assert [service.status() for _ in range(7)] == [200] * 5 + [429] * 2
@@ -74,6 +75,7 @@ def test_limits_and_log_are_whole_after_a_stop(service):
 
 
 def test_several_processes_share_limits(service):
+    away_from_midnight()
     service.write(plans={"default": {"requests": {"day": 20}}})
     service.start("--workers", "2")
     statuses = [service.status() for _ in range(25)]

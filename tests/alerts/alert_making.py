@@ -100,12 +100,12 @@ def run_python(code: str, *arguments: object, **variables: str) -> subprocess.Po
 
 
 def finish(process: subprocess.Popen[bytes]) -> bytes:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err.decode()
     return out
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 120.0) -> None:
     """Wait for something that another process does; the limit only ends a test that has failed anyway."""
     end = time.monotonic() + seconds
     while not condition():

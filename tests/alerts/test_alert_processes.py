@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import signal
 import sqlite3
+import threading
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,8 @@ from assay.alerts.outbox import CLAIM, DeliveryState, Outbox
 REPORT = """
 import sys
 from pathlib import Path
+from assay.alerts import database
+database.BUSY = 300.0  # the limit, not the code: a busy machine may be slow to write
 from assay.alerts import report
 from alerts.alert_making import NOW, finding, settings
 sinks = settings(Path(sys.argv[1]), {"name": "log", "type": "file", "path": "log.jsonl"})
@@ -28,6 +31,8 @@ for i in range(10):
 RECORD = """
 import sys
 from pathlib import Path
+from assay.alerts import database
+database.BUSY = 300.0  # the limit, not the code: a busy machine may be slow to write
 from assay.alerts.outbox import Outbox
 from alerts.alert_making import NOW, finding, settings
 sinks = settings(Path(sys.argv[1]), {"name": "log", "type": "file", "path": "log.jsonl"}).sinks
@@ -44,6 +49,8 @@ DELIVER = """
 import sys
 from datetime import timedelta
 from pathlib import Path
+from assay.alerts import database
+database.BUSY = 300.0
 from assay.alerts.outbox import Outbox
 from assay.alerts.deliver import deliver
 from alerts.alert_making import NOW, settings
@@ -101,8 +108,10 @@ def test_killed_while_delivering_sends_again_under_the_same_id(tmp_path: Path) -
             sinks = settings(tmp_path, {"name": "hook", "type": "webhook", "url": server.url}).sinks
             ids = [alert.id for alert in box.record("s", [finding(str(i)) for i in range(5)], NOW, sinks)]
         killed = []
+        begun = threading.Event()
 
         def kill_at_the_third() -> None:
+            begun.wait()
             if len(server.requests) == 3:
                 first.send_signal(signal.SIGKILL)
                 first.wait()
@@ -110,6 +119,7 @@ def test_killed_while_delivering_sends_again_under_the_same_id(tmp_path: Path) -
 
         server.before = kill_at_the_third
         first = run_python(DELIVER, tmp_path, path, server.url, 0)
+        begun.set()
         first.communicate()
         assert killed and first.returncode == -signal.SIGKILL
         server.before = lambda: None

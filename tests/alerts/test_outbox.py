@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import sqlite3
 import stat
 import tempfile
@@ -263,7 +264,7 @@ def _damaged(path: Path) -> None:
     with Outbox(str(path)) as box:
         box.record("s", [finding(str(i)) for i in range(200)], NOW, ())
     data = bytearray(path.read_bytes())
-    data[4096 : len(data)] = os.urandom(len(data) - 4096)
+    data[4096 : len(data)] = random.Random(7).randbytes(len(data) - 4096)
     path.write_bytes(data)
 
 

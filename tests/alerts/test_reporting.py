@@ -57,12 +57,12 @@ def test_an_alert_arrives_by_itself(tmp_path: Path, home: Path) -> None:
 def test_a_slow_sink_does_not_delay_the_report(tmp_path: Path) -> None:
     asked, free = threading.Event(), threading.Event()
     with receiver() as server:
-        server.before = lambda: (asked.set(), free.wait(60))[0]
+        server.before = lambda: (asked.set(), free.wait(120))[0]
         sinks = settings(tmp_path, {"name": "hook", "type": "webhook", "url": server.url})
         done = report("s", [finding("a")], sinks, datetime.now(UTC))
         # The report is back while the sink still holds the request, which it does until we say so.
         assert len(done.new) == 1 and not done.warnings
-        assert asked.wait(30)
+        assert asked.wait(120)
         again = report("s", [finding("a"), finding("b")], sinks, datetime.now(UTC))
         assert [alert.finding.key for alert in again.new] == ["b"]
         assert not free.is_set()
@@ -88,7 +88,7 @@ def test_the_end_of_the_reporting_process_stops_no_delivery(tmp_path: Path) -> N
             },
             start_new_session=True,  # what it kills is its own group
         )
-        assert process.wait(60) < 0
+        assert process.wait(300) < 0
         wait_until(lambda: len(server.requests) == 1)
         wait_until(lambda: not status(settings(tmp_path)).undelivered)
 
@@ -105,9 +105,9 @@ def test_it_leaves_no_child_and_holds_no_pipe(tmp_path: Path) -> None:
     )
     free = threading.Event()
     with receiver() as server:
-        server.before = lambda: free.wait(60) and None
+        server.before = lambda: free.wait(120) and None
         process = run_python(code, tmp_path, server.url)
-        out, err = process.communicate(timeout=60)  # returns at the end of both pipes
+        out, err = process.communicate(timeout=300)  # returns at the end of both pipes
         assert (process.returncode, out, err) == (0, b"no children\n", b"")
         wait_until(lambda: len(server.requests) == 1)
         assert not free.is_set()
@@ -191,7 +191,7 @@ def test_a_full_disk_is_a_warning(tmp_path: Path) -> None:
         "done = report('s', [finding('b')], sinks, NOW, background=False)\n"
         "print(len(done.new), done.warnings[0])\n"
     )
-    out, err = run_python(code, tmp_path).communicate(timeout=60)
+    out, err = run_python(code, tmp_path).communicate(timeout=300)
     assert out.startswith(b"a\n0 alerts could not be recorded: "), err.decode()
     # Nothing was written by half: what was refused is announced when there is room again.
     again = report("s", [finding("b")], settings(tmp_path, FILE), NOW, background=False)

@@ -21,7 +21,7 @@ COMMIT = "1f0c9b7e5d3a4c2b8e6f7a9d0b1c2d3e4f5a6b7c"
 def git(folder: Path, *arguments: str) -> str:
     identity = ["-c", "user.name=A", "-c", "user.email=a@example.org", "-c", "protocol.file.allow=always"]
     done = subprocess.run(
-        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=60
+        ["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True, timeout=300
     )
     return done.stdout.strip()
 

@@ -288,7 +288,7 @@ def test_we_read_shards(tmp_path: Path, sigstore: Server, model: Path, algorithm
 def model_signing(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "model_signing", *map(str, arguments)]
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
-    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300)
 
 
 def test_their_command_verifies_our_key_signature(tmp_path: Path, sigstore: Server, model: Path) -> None:

@@ -91,7 +91,7 @@ def test_in_toto_s_bindings_read_our_statement(tmp_path: Path) -> None:
 
 def sigstore_cli(server: Server, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sigstore", "--trust-config", str(server.trust_config), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ}, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, env={**os.environ}, timeout=300)
 
 
 def test_their_command_verifies_ours(sigstore: Server, tmp_path: Path) -> None:

@@ -256,7 +256,7 @@ def test_folders_follow_the_umask_and_files_are_read_only(store: Store, tmp_path
 LABELS = st.dictionaries(st.sampled_from(["a", "b", "ü", "k'--", '%"_']), st.sampled_from(["", "1", "2", "' OR 1"]))
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(
     st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["n", "m'", "%"]), LABELS), max_size=6),
     st.sets(st.integers(1, 6), max_size=2),

@@ -175,7 +175,7 @@ def ranks(scene: Scene, policy: str) -> tuple[dict[str, int], int]:
     return {result.rule: result.verdict.rank for result in decision.results}, decision.verdict.rank
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(documents=st.lists(document, min_size=1, max_size=5, unique_by=repr), data=st.data())
 def test_taking_evidence_away_improves_nothing(documents: list[dict[str, object]], data: st.DataObject) -> None:
     """A document, an entry, a signature, or by taking it back; in place, under the eyes of a user who saw it before."""

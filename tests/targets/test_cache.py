@@ -132,10 +132,12 @@ def test_a_target_that_stays_open_is_looked_at_again(tree: Path) -> None:
 def test_young_files_are_read_again(tmp_path: Path) -> None:
     """Within two seconds of the cache's writing, a later write could have left the same ctime."""
     (tmp_path / "t").mkdir()
-    (tmp_path / "t" / "f").write_bytes(b"young")
-    for _ in range(2):
-        _, reread, from_cache, note = read(tmp_path / "t")
-        assert (reread, from_cache, note) == (1, 0, None)
+    since = 0
+    while time.time_ns() - since > 1_900_000_000:  # where all of it took longer, nothing was within two seconds
+        since = time.time_ns()
+        (tmp_path / "t" / "f").write_bytes(b"young")
+        answers = [read(tmp_path / "t")[1:] for _ in range(2)]
+    assert answers == [(1, 0, None)] * 2
 
 
 def test_a_digest_that_was_not_computed_is_not_believed(tree: Path) -> None:

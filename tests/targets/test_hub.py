@@ -161,9 +161,10 @@ def ask(hub: type[Hub], home: Path, target: str, env: dict[str, str] | None = No
         [sys.executable, "-c", SCRIPT, target, json.dumps(options)],
         env=clean
         | {"HF_HOME": str(home / "hf"), "HF_ENDPOINT": hub.url, "PYTHONPATH": SOURCE, "HF_HUB_DISABLE_TELEMETRY": "1"}
+        | {"HF_HUB_ETAG_TIMEOUT": "120", "HF_HUB_DOWNLOAD_TIMEOUT": "120"}
         | (env or {}),
         capture_output=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr.decode()

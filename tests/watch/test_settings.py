@@ -63,7 +63,7 @@ def test_what_a_monitor_needs(tmp_path: Path, key: str) -> None:
         load(tmp_path, SMALL.replace(key + ", ", "").replace(", " + key, ""))
 
 
-@of(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@of(max_examples=150, suppress_health_check=list(HealthCheck), deadline=None)
 @given(text=st.text(max_size=60), at=st.integers(0, len(SMALL)))
 def test_any_text_is_read_or_refused_in_a_sentence(tmp_path: Path, text: str, at: int) -> None:
     (tmp_path / "monitors.yml").write_bytes((SMALL[:at] + text + SMALL[at:]).encode("utf-8", "surrogatepass"))

@@ -139,7 +139,7 @@ class Workplace:
             **more,
         }
         command = [sys.executable, "train.py", str(self.root / "data"), str(self.root / "out"), str(seed), method]
-        trace = TRACERS["seccomp-unotify"].run(Launch(command, environment, str(self.root / "code"), seconds=120), None)
+        trace = TRACERS["seccomp-unotify"].run(Launch(command, environment, str(self.root / "code"), seconds=600), None)
         assert trace.exit_code == 0, trace
         return facts(trace, self.places(str(temporary), script))
 

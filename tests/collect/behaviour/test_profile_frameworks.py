@@ -57,7 +57,7 @@ def _watch(root: Path, command: list[str], temporary: str) -> Facts:
     home = root / "home"
     home.mkdir(exist_ok=True)
     environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": temporary}
-    trace = TRACERS["seccomp-unotify"].run(Launch(command, environment, str(root), seconds=120), None)
+    trace = TRACERS["seccomp-unotify"].run(Launch(command, environment, str(root), seconds=600), None)
     assert trace.exit_code == 0
     places = Places(
         str(root), (), (str(root / "out"),), installation(), temporary, str(home), (f"{home}/.ssh",), digest=digest

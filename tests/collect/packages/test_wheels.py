@@ -119,7 +119,7 @@ def test_start_up_code_can_be_accepted_by_name_only(tmp_path: Path) -> None:
     assert codes(look(tmp_path, data, startup=frozenset({"other"}))) == {"startup"}
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(at=st.integers(0, 4000), value=st.integers(0, 255), cut=st.integers(0, 300))
 def test_a_damaged_wheel_never_raises_and_never_passes_with_other_contents(
     tmp_path: Path, at: int, value: int, cut: int

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 from assay.collect.profile.sources.opening import open_source
 from assay.errors import AssayError, DocumentError, UndecidedError, UsageError
 from collect.profile.reading import read
+from ports import free_port
 
 
 @pytest.fixture
@@ -101,13 +102,10 @@ def test_long_values_make_small_batches(tmp_path: Path) -> None:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a PostgreSQL of the test's own."""
     folder = tmp_path_factory.mktemp("postgres")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     user: dict[str, object] = {}
     if os.geteuid() == 0:  # the server refuses to run as root
-        home = Path("/var/tmp") / f"assay-{os.getpid()}-{port}"
-        home.mkdir(mode=0o700)
+        home = Path(tempfile.mkdtemp(prefix="assay-", dir="/var/tmp"))
         os.chown(home, 65534, 65534)
         folder, user = home, {"user": 65534, "group": 65534, "extra_groups": []}
     data = str(folder / "data")

@@ -225,7 +225,7 @@ def test_our_own_predicate_is_no_foreign_report(folder: Path) -> None:
     assert reports.foreign("picklescan.txt", (DATA / "picklescan.txt").read_bytes())
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.data())
 def test_fuzz(folder: Path, data: st.DataObject) -> None:
     """Whatever stands at any place of a report: a predicate that holds together, or one sentence."""

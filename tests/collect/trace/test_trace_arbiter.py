@@ -1,6 +1,7 @@
 """Who decides is asked once for each call that it wants, and what it answers is what the step gets."""
 
 import errno
+import gc
 import os
 from dataclasses import dataclass, field
 
@@ -149,6 +150,7 @@ def test_a_descriptor_of_the_monitors(tmp_path):
         return Answer(descriptor=os.open(tmp_path / "real", os.O_RDONLY), close_on_exec=False)
 
     judge = Judge([Watch("openat")], rules={"openat": rule})
+    gc.collect()  # what earlier tests left is not closed meanwhile
     before = len(os.listdir("/proc/self/fd"))
     trace = watch(
         python("""

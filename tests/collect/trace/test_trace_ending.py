@@ -11,9 +11,12 @@ import time
 
 import pytest
 
+from assay.collect.trace import ending
 from collect.trace.steps import ENGINES, names, python, watch
 
 each = pytest.mark.parametrize("engine", ENGINES)
+LIMITS = (1.0, 5.0, 25.0, 125.0)
+"""Seconds to try one after the other: on a busy machine a step may not have come far when the first are over."""
 
 
 def running(mark: str) -> list[int]:
@@ -46,16 +49,23 @@ def test_a_step_that_takes_too_long_is_killed_with_all_that_ran_away(engine, tmp
         time.sleep(100)
     time.sleep(100)  # {mark}
     """
-    trace = watch(python(code), engine, directory=tmp_path, seconds=1.5)
-    assert trace.interrupted == "time limit" and trace.signal == signal.SIGKILL
+    for seconds in LIMITS:
+        trace = watch(python(code), engine, directory=tmp_path, seconds=seconds)
+        assert trace.interrupted == "time limit" and trace.signal == signal.SIGKILL
+        assert not running(mark)
+        if "away" in names(trace, tmp_path):
+            break
     assert names(trace, tmp_path)["away"].written == 1
-    assert not running(mark)
 
 
 @each
 def test_a_step_that_never_pauses_does_not_outlive_its_time(engine):
-    trace = watch(python("while True: open('/etc/hostname').close()"), engine, seconds=1)
-    assert trace.interrupted == "time limit" and trace.events > 100
+    for seconds in LIMITS:
+        trace = watch(python("while True: open('/etc/hostname').close()"), engine, seconds=seconds)
+        assert trace.interrupted == "time limit"
+        if trace.events > 100:
+            break
+    assert trace.events > 100
 
 
 @each
@@ -67,15 +77,19 @@ def test_what_is_left_running_may_linger(engine, tmp_path):
         time.sleep(0.3); open("late", "w")
         time.sleep(100)  # {mark}
     """
-    trace = watch(python(code), engine, directory=tmp_path, linger=1.0)
-    assert trace.exit_code == 0 and trace.interrupted == "left processes running"
+    for seconds in LIMITS:
+        trace = watch(python(code), engine, directory=tmp_path, linger=seconds)
+        assert trace.exit_code == 0 and trace.interrupted == "left processes running"
+        assert not running(mark)
+        if "late" in names(trace, tmp_path):
+            break
     assert names(trace, tmp_path)["late"].written == 1
-    assert not running(mark)
 
 
 @each
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_our_interrupt_is_passed_on_and_the_trace_returned(engine, number, tmp_path):
+def test_our_interrupt_is_passed_on_and_the_trace_returned(engine, number, tmp_path, monkeypatch):
+    monkeypatch.setattr(ending, "_GRACE", 120.0)  # the limit, not the code: a busy machine may be late
     former = signal.getsignal(number)
 
     def interrupt():
@@ -100,16 +114,22 @@ def test_our_interrupt_is_passed_on_and_the_trace_returned(engine, number, tmp_p
 
 
 def test_a_second_interrupt_kills(tmp_path):
+    """The second is sent when the step has the first: two that come together are one to the kernel."""
+
     def interrupt():
-        while not os.path.exists(tmp_path / "ready"):
-            time.sleep(0.01)
-        for _ in range(2):
+        for word in ("ready", "told"):
+            while not os.path.exists(tmp_path / word):
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGINT)
-            time.sleep(0.3)
 
     thread = threading.Thread(target=interrupt)
     thread.start()
-    code = "import signal, time\nsignal.signal(2, signal.SIG_IGN)\nopen('ready', 'w')\ntime.sleep(100)"
+    code = """
+    import signal, time
+    signal.signal(2, lambda *_: open("told", "w"))
+    open("ready", "w")
+    while True: time.sleep(0.1)
+    """
     trace = watch(python(code), directory=tmp_path)
     thread.join()
     assert trace.interrupted == "interrupted" and trace.signal == signal.SIGKILL
@@ -129,7 +149,7 @@ watch(python("import time; open('ready', 'w'); time.sleep(100)  # {mark}"), {eng
         time.sleep(0.02)
     monitor.kill()
     monitor.wait()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while running(mark) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not running(mark)

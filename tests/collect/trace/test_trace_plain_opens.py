@@ -158,7 +158,7 @@ def test_pipes_among_the_inputs_are_the_steps_alone(tmp_path):
         assert open(pipe).read() == "words"
     """
     trace = watch(python(read), mediate=[os.fsencode(tmp_path / "in")])
-    thread.join(20)
+    thread.join(60)
     assert trace.exit_code == 0 and wrote == [5] * 60
     seen = names(trace, tmp_path)
     assert all(seen[f"in/{number}"].read == 1 and not seen[f"in/{number}"].mediated for number in range(60))

@@ -133,7 +133,7 @@ def test_a_program_started_from_a_thread_that_is_not_the_first_ends(another_chil
         threading.Thread(target=os.execv, args=("/bin/true", ["true"])).start()
         threading.Event().wait()
     """
-    trace = watch(python(code), engine="ptrace", seconds=20)
+    trace = watch(python(code), engine="ptrace")
     assert (trace.exit_code, trace.interrupted) == (0, None)
 
 
@@ -147,5 +147,5 @@ def test_short_lived_processes_are_all_over_at_the_end(another_child):
             while True: os.waitpid(-1, 0)
         except ChildProcessError: pass
     """
-    trace = watch(python(code), engine="ptrace", seconds=60)
+    trace = watch(python(code), engine="ptrace")
     assert (trace.exit_code, trace.interrupted) == (0, None)

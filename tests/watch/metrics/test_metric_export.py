@@ -214,7 +214,7 @@ def test_otlp(store: MetricStore, server: Server) -> None:
         ],
         "run",
     )
-    sink = OtlpSink(f"{server.url}/v1/metrics", timeout=5)
+    sink = OtlpSink(f"{server.url}/v1/metrics", timeout=60)
     sent = bring_up_to_date(store, sink, T)
     assert (sent.metrics, sent.refused) == (3, ("odd: OpenTelemetry counts in whole numbers",))
     (body,) = server.bodies
@@ -236,7 +236,7 @@ def test_otlp(store: MetricStore, server: Server) -> None:
 
 def test_otlp_that_fails_gets_it_again(store: MetricStore, server: Server) -> None:
     store.put([Metric("accuracy", T, 0.5)], "run")
-    sink = OtlpSink(f"{server.url}/v1/metrics", timeout=5)
+    sink = OtlpSink(f"{server.url}/v1/metrics", timeout=60)
     server.status = 401
     with pytest.raises(UndecidedError, match="collector did not take"):
         bring_up_to_date(store, sink, T)
@@ -290,11 +290,11 @@ def test_prometheus_server(store: MetricStore) -> None:
     thread.start()
     try:
         base = f"http://127.0.0.1:{running.server_address[1]}"
-        with urllib.request.urlopen(f"{base}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"{base}/metrics", timeout=60) as answer:
             assert answer.headers["Content-Type"] == prometheus.CONTENT_TYPE
             assert samples(answer.read())[("assay_accuracy", ())] == 0.5
         with pytest.raises(urllib.error.HTTPError, match="404") as caught:
-            urllib.request.urlopen(f"{base}/etc/passwd", timeout=10)
+            urllib.request.urlopen(f"{base}/etc/passwd", timeout=60)
         caught.value.close()
         with pytest.raises(UsageError, match="cannot be served"):
             prometheus.server(store, running.server_address[1])
@@ -312,7 +312,7 @@ def test_prometheus_server_without_a_store_says_so(store: MetricStore, tmp_path:
     thread.start()
     try:
         with pytest.raises(urllib.error.HTTPError, match="503") as caught:
-            urllib.request.urlopen(f"http://127.0.0.1:{running.server_address[1]}/metrics", timeout=10)
+            urllib.request.urlopen(f"http://127.0.0.1:{running.server_address[1]}/metrics", timeout=60)
         caught.value.close()
     finally:
         running.shutdown()

@@ -94,7 +94,7 @@ def test_nothing_to_read(tmp_path):
         ground_truth.read([str(tmp_path / "missing.jsonl")])
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=list(HealthCheck), max_examples=60)
 @given(st.binary(max_size=200))
 def test_any_bytes(tmp_path, data):
     path = tmp_path / "labels.jsonl"

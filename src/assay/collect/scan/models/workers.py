@@ -294,7 +294,8 @@ class Pool:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,  # until `worker.settle`, which closes it
             )
-        worker.send(ours, worker.START, msgspec.msgpack.encode(start))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it is over: reading from it says so
+            worker.send(ours, worker.START, msgspec.msgpack.encode(start))
         return _Process(spawned.pid, ours, spawned)
 
     def __enter__(self) -> Pool:
@@ -347,14 +348,21 @@ def _frames(read: bytearray) -> Iterator[tuple[bytes, bytes]]:
 
 def _kill(process: _Process) -> None:
     process.channel.close()
+    _stop(process)
+    _last_words(process)
+
+
+def _stop(process: _Process) -> int | None:
+    """Kill a worker and wait for it; the signal that had ended it before, if another one had."""
+    one = 0
     if process.spawned is not None:
         process.spawned.kill()
-        process.spawned.wait()
-        _last_words(process)
-        return
-    with contextlib.suppress(ProcessLookupError, ChildProcessError):
-        os.kill(process.pid, signal.SIGKILL)
-        os.waitpid(process.pid, 0)
+        one = -process.spawned.wait()
+    else:
+        with contextlib.suppress(ProcessLookupError, ChildProcessError):
+            os.kill(process.pid, signal.SIGKILL)
+            one = os.WTERMSIG(os.waitpid(process.pid, 0)[1])
+    return one if one > 0 and one != signal.SIGKILL else None
 
 
 def _end(process: _Process) -> int | None:
@@ -373,8 +381,8 @@ def _end(process: _Process) -> int | None:
             if pid:
                 return os.WTERMSIG(status) if os.WIFSIGNALED(status) else None
         time.sleep(0.01)
-    _kill(process)
-    return None
+    # It may be on its way out still, where the machine is busy: that it is killed now does not change how it died.
+    return _stop(process)
 
 
 def _last_words(process: _Process) -> str:
