@@ -82,7 +82,7 @@ def test_a_run_of_assay_is_a_step_with_its_folders(tmp_path: Path) -> None:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "assay", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=120
+            [sys.executable, "-m", "assay", *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=600
         )
 
     assert run("keys", "generate").returncode == 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import random
 import shutil
 import sqlite3
 from contextlib import closing
@@ -199,7 +199,7 @@ def spoil(path: Path, how: str) -> sqlite3.Connection | None:
     for name in (path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")):
         name.unlink(missing_ok=True)
     if how == "damaged":
-        path.write_bytes(b"SQLite format 3\0" + os.urandom(8000))
+        path.write_bytes(b"SQLite format 3\0" + random.Random(1).randbytes(8000))
     elif how == "text":
         path.write_text("hello " * 1000)
     elif how == "another's":

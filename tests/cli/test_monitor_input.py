@@ -140,10 +140,10 @@ def test_a_file_that_is_being_written_is_not_half_believed(place: Path, capsys: 
             "-c",
             "import time\n"
             "out = open('growing.csv', 'w', buffering=1)\n"
-            "out.write('age,balance,channel\\n' + '30,1000.0,web\\n' * 20_000)\n"
+            "out.write('age,balance,channel\\n' + '30,1000.0,web\\n' * 100_000)\n"
             "print('begun', flush=True)\n"
-            "for _ in range(100_000):\n"
-            "  out.write('30,1000.0,web\\n' * 100)\n"
+            "while True:\n"
+            "  out.write('30,1000.0,web\\n' * 10)\n"
             "  time.sleep(0.0005)",
         ],
         stdout=subprocess.PIPE,
@@ -151,11 +151,11 @@ def test_a_file_that_is_being_written_is_not_half_believed(place: Path, capsys: 
     try:
         assert writer.stdout is not None and writer.stdout.readline() == b"begun\n"
         # Where the writer gets no time to write while it is read, it is a whole file: then once more.
-        seen = (check(capsys, place, "growing.csv") for _ in range(20))
+        seen = (check(capsys, place, "growing.csv") for _ in range(100))
         err = next(err for code, _, err in seen if code == 2)
         assert "growing.csv" in err and "changed" in err, err
         made = Path("growing.json")
-        for _ in range(20):
+        for _ in range(100):
             made.unlink(missing_ok=True)
             code, _, err = call(capsys, "baseline", "growing.csv", "-O", "growing.json")
             assert made.exists() == (code == 0), err

@@ -39,7 +39,7 @@ def start(code: str, *flags: str) -> subprocess.Popen[str]:
     )
 
 
-def until_it_is_digested(running: subprocess.Popen[str], path: Path) -> None:
+def until_it_is_digested(running: subprocess.Popen[str], path: Path, *, or_ended: bool = False) -> bool:
     """Wait until the command, or a worker of its, has the file open to read it; the step only ever writes it."""
     while running.poll() is None:
         for process in [str(running.pid), *children(running.pid)]:
@@ -48,10 +48,12 @@ def until_it_is_digested(running: subprocess.Popen[str], path: Path) -> None:
                 if any(
                     os.readlink(f"{folder}/{name}") == str(path) and reads(process, name) for name in os.listdir(folder)
                 ):
-                    return
+                    return True
             except OSError:
                 continue
         time.sleep(0.01)
+    if or_ended:
+        return False
     pytest.fail(f"it ended: {running.communicate()}")
 
 
@@ -125,13 +127,15 @@ def test_a_terminals_interrupt_reaches_the_workers_too(place):
 
 def test_an_ignored_hangup_stays_ignored(place):
     """As `nohup` has it: the end of a terminal ends neither step nor evidence."""
-    code = f"open('out/huge', 'w').truncate({1 << 29})"
-    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        running = start(code)
-    finally:
-        signal.signal(signal.SIGHUP, former)
-    until_it_is_digested(running, place / "out/huge")
+    for size in (1 << 29, 1 << 31, 1 << 33):
+        former = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            running = start(f"open('out/huge', 'w').truncate({size})")
+        finally:
+            signal.signal(signal.SIGHUP, former)
+        if until_it_is_digested(running, place / "out/huge", or_ended=True):
+            break  # else it had ended before this test was run again
+        ended(running)
     running.send_signal(signal.SIGHUP)
     made = ended(running)
     assert (made["outcome"], running.returncode) == ("success", 0)

@@ -54,5 +54,5 @@ class Process:
             text=True,
             env=self.environment,
             cwd=self.place.root,
-            timeout=120,
+            timeout=600,
         )

@@ -59,7 +59,7 @@ def _answers(place: Any, hub: type[Hub], pattern: str) -> list[Any]:  # noqa: F8
         | {"HF_HOME": str(home / "hf"), "HF_ENDPOINT": hub.url, "PYTHONPATH": SOURCE, "HF_HUB_DISABLE_TELEMETRY": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -305,7 +305,7 @@ finally:
 
     def run(*words: str) -> str:
         made = subprocess.run(
-            [environment.python, *words], capture_output=True, text=True, env=environment.environment, timeout=60
+            [environment.python, *words], capture_output=True, text=True, env=environment.environment, timeout=600
         )
         return made.stdout.strip() if made.returncode == 0 else made.stderr.strip()
 

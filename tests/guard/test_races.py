@@ -200,13 +200,15 @@ def test_a_model_folder_that_is_swapped(place: Any) -> None:
     command = [sys.executable, "-c", FOLDERS, str(folder), str(other)]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as attacker:
         assert attacker.stdout is not None and attacker.stdout.readline() == b"ready\n"
-        for _ in range(25):
-            try:
-                found = assay.load.transformers(str(folder), cls=Reading, how=place.how)
-            except AssayError:
-                continue
-            assert found == wanted
-        attacker.kill()
+        try:
+            for _ in range(25):
+                try:
+                    found = assay.load.transformers(str(folder), cls=Reading, how=place.how)
+                except AssayError:
+                    continue
+                assert found == wanted
+        finally:
+            attacker.kill()
 
 
 def test_a_folder_that_brings_code(place: Any) -> None:

@@ -249,13 +249,14 @@ def run_descriptor(descriptor):
 
 
 def run_program_in_shared_memory():
-    with open("/dev/shm/assay-test-program", "wb") as file, open(sys.executable, "rb") as program:
+    place = f"/dev/shm/assay-test-program-{outside}"  # nobody else's, who attacks at the same time
+    with open(place, "wb") as file, open(sys.executable, "rb") as program:
         shutil.copyfileobj(program, file)
     try:
-        os.chmod("/dev/shm/assay-test-program", 0o700)
-        run("/dev/shm/assay-test-program", "-I", "-S", "-c", "")
+        os.chmod(place, 0o700)
+        run(place, "-I", "-S", "-c", "")
     finally:
-        os.unlink("/dev/shm/assay-test-program")
+        os.unlink(place)
 
 
 def map_own_file_as_code():

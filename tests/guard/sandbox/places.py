@@ -183,7 +183,7 @@ def _inside(place: str, scene: Scene, command: list[str], wishes: dict) -> dict:
     assert segment >= 0, os.strerror(ctypes.get_errno())
     try:
         trace = TRACERS[chosen.trace].run(
-            Launch(command, variables, str(scene.out), walls.confine, mediate, hook=False, seconds=120),
+            Launch(command, variables, str(scene.out), walls.confine, mediate, hook=False, seconds=600),
             walls.arbiter,
         )
         products = walls.products()

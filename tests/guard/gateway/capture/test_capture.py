@@ -451,7 +451,7 @@ def test_the_draw_is_fair_and_nobodys_but_ours() -> None:
     assert drawn(100, 10, input=False, output=False) == 0
     # nothing that a caller sends repeats a draw: the same request, drawn differently with another seed
     assert len({drawn(50, 64, seed) for seed in range(20)}) > 5
-    assert drawn(50, 1000, None) != drawn(50, 1000, None) or drawn(50, 1000, None) != drawn(50, 1000, None)
+    assert len({drawn(50, 1000, None) for _ in range(10)}) > 1
 
 
 def test_a_worker_that_draws_and_counts_loads_no_heavy_library() -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway_making import until
 from guard.gateway.limits.test_redis import Server, machine, rounds, server, spend, used
 
 assert server  # the fixture
@@ -34,10 +35,7 @@ def test_a_poisoned_message_costs_no_thread(server: Server, tmp_path: Path, news
         synced._client.xadd("assay:news", {"from": "stranger", "news": msgspec.msgpack.encode(news)})
         synced.start()
         spend(other, 7)
-        end = time.monotonic() + 10
-        while used(one) < 7 and time.monotonic() < end:
-            its.sync()
-            time.sleep(0.01)
+        until(lambda: its.sync() and used(one) >= 7, "the other's use is heard of")
         assert used(one) == 7
         assert synced._thread is not None and synced._thread.is_alive()
         synced.stop()

@@ -18,12 +18,14 @@ from typing import Any
 import pytest
 
 from assay.errors import UsageError
+from assay.guard.gateway import limits
 from assay.guard.gateway.limits.file import Shape
 from assay.guard.gateway.limits.periods import period_of
 from assay.guard.gateway.limits.redis import Synced
 from assay.guard.gateway.limits.shared import Shared
 from assay.guard.gateway.settings.around import Redis
 from assay.guard.gateway.settings.words import Seconds
+from gateway_making import PATIENCE, free_port, until
 
 
 def steady() -> float:
@@ -52,13 +54,15 @@ class Server:
     def start(self) -> None:
         program = shutil.which("redis-server")
         assert program is not None
-        self.process = subprocess.Popen([program, *self.options], stdout=subprocess.DEVNULL)
-        for _ in range(500):
-            with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
-                probe.connect(self.path)
-                return
-            time.sleep(0.01)
-        raise AssertionError("redis-server does not start")
+        self.process = process = subprocess.Popen([program, *self.options], stdout=subprocess.DEVNULL)
+        until(lambda: self.answers() or process.poll() is not None, "redis-server starts")
+        assert process.poll() is None, "redis-server has ended"
+
+    def answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as probe:
+            probe.connect(self.path)
+            return True
+        return False
 
     def stop(self) -> None:
         assert self.process is not None
@@ -78,13 +82,16 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 @contextlib.contextmanager
 def machine(folder: Path, name: str, url: str, **more: Any) -> Iterator[tuple[Shared, Synced]]:
-    counters = Shared(str(folder / name), SMALL, synced=True)
-    synced = Synced(counters, Redis(url=url, **more))
-    try:
-        yield counters, synced
-    finally:
-        synced.stop()
-        counters.close()
+    """Waits for a Redis that is there, however busy this place is; one that is not there is told at once."""
+    with pytest.MonkeyPatch.context() as patient:
+        patient.setattr(limits.redis, "PATIENCE", PATIENCE)
+        counters = Shared(str(folder / name), SMALL, synced=True)
+        synced = Synced(counters, Redis(url=url, **more))
+        try:
+            yield counters, synced
+        finally:
+            synced.stop()
+            counters.close()
 
 
 def rounds(*machines: Synced) -> None:
@@ -108,12 +115,12 @@ def test_two_machines_count_as_one(server: Server, tmp_path: Path) -> None:
         now = steady()
         for counters, times in ((a, 30), (b, 12)):
             for _ in range(times):
-                counters.window(b"w", now, 60)
+                counters.window(b"w", now, 3600)
             assert counters.rate(b"r", now, 100.0, 50, times) == 0.0
             spend(counters, times)
         rounds(sa, sb)
         for counters in (a, b):
-            assert counters.window(b"w", steady(), 60, 0) == 42
+            assert counters.window(b"w", steady(), 3600, 0) == 42
             assert counters.rate(b"r", steady(), 100.0, 50, 9) > 0
             assert counters.rate(b"r", steady(), 100.0, 50, 8) == 0.0
             assert used(counters) == 42
@@ -124,7 +131,7 @@ def test_two_machines_count_as_one(server: Server, tmp_path: Path) -> None:
         spend(a, -10)
         rounds(sa, sb)
         assert used(a) == used(b) == 32
-        assert a.window(b"w", steady(), 60, 0) == b.window(b"w", steady(), 60, 0) == 42
+        assert a.window(b"w", steady(), 3600, 0) == b.window(b"w", steady(), 3600, 0) == 42
 
 
 def test_overshoot_is_what_passes_in_one_round(server: Server, tmp_path: Path) -> None:
@@ -252,13 +259,16 @@ class Lossy:
         self._listener.close()
 
 
-def test_closed_refuses_after_a_while_and_opens_again(server: Server, tmp_path: Path) -> None:
-    more = {"gone": "closed", "after": Seconds(0.3)}
+def test_closed_refuses_after_a_while_and_opens_again(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    more = {"gone": "closed", "after": Seconds(3600)}
     with machine(tmp_path, "a", server.url, **more) as (a, sa):
         assert sa.sync() and not a.refusing
         server.stop()
-        assert not sa.sync()
-        time.sleep(0.35)
+        assert not sa.sync() and not a.refusing
+        later = time.time_ns() + 3601 * 10**9
+        monkeypatch.setattr(time, "time_ns", lambda: later)
         assert a.refusing
         server.start()
         assert sa.sync() and not a.refusing
@@ -269,10 +279,8 @@ def test_the_thread_syncs_and_a_clean_stop_tells_the_last(server: Server, tmp_pa
         rounds(sb)
         with machine(tmp_path, "a", server.url, every=Seconds(0.01)) as (a, sa):
             sa.start()
-            until = time.monotonic() + 10
-            while sa.rounds < 3 and time.monotonic() < until:
-                time.sleep(0.01)
-            assert sa.connected and sa.rounds >= 3
+            until(lambda: sa.rounds >= 3, "three rounds")
+            assert sa.connected
             spend(a, 3)
         rounds(sb)
         assert used(b) == 3
@@ -287,9 +295,8 @@ def test_counting_never_waits_for_a_redis_that_hangs(server: Server, tmp_path: P
         server.process.send_signal(signal.SIGSTOP)
         try:
             sa.start()
-            time.sleep(0.05)
-            assert sa._turn.locked()  # it waits for an answer
-            assert [a.window(b"w", steady(), 60) for _ in range(1000)] == list(range(1, 1001))
+            until(sa._turn.locked, "it waits for an answer")
+            assert [a.window(b"w", steady(), 3600) for _ in range(1000)] == list(range(1, 1001))
             assert sa._turn.locked()
         finally:
             server.process.send_signal(signal.SIGCONT)
@@ -316,20 +323,29 @@ def test_tls(tmp_path: Path) -> None:
         pytest.skip("redis-server is not installed")
     key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
     make_certificate(key, certificate)
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    server = Server(
-        tmp_path,
-        *("--tls-port", str(port), "--tls-cert-file", str(certificate), "--tls-key-file", str(key)),
-        *("--tls-ca-cert-file", str(certificate), "--tls-auth-clients", "no"),
-    )
+    files = ("--tls-cert-file", str(certificate), "--tls-key-file", str(key), "--tls-ca-cert-file", str(certificate))
+    while True:
+        port = free_port()
+        try:
+            server = Server(tmp_path, "--tls-port", str(port), *files, "--tls-auth-clients", "no")
+            break
+        except AssertionError:
+            if port_is_free(port):  # it was not that somebody else has taken it in the meantime
+                raise
     try:
         for query, works in ((f"?ssl_ca_certs={certificate}", True), ("", False)):
             with machine(tmp_path, "a", f"rediss://127.0.0.1:{port}/0{query}") as (_, synced):
                 assert synced.sync() is works
     finally:
         server.stop()
+
+
+def port_is_free(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def make_certificate(key: Path, certificate: Path) -> None:

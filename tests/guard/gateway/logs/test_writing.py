@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from assay.guard.gateway.logs.writer import MANY, MOST
 from assay.guard.gateway.settings import Settings
 from assay.guard.gateway.settings.keeping import Log
 from assay.guard.gateway.settings.words import Bytes
+from gateway_making import until
 from guard.gateway.logs.contexts import finished
 
 WRITING = str(Path(__file__).with_name("writing.py"))
@@ -191,11 +191,7 @@ def test_a_thread_flushes_where_nobody_else_does(tmp_path: Path) -> None:
     log = writer(path)
     log.start()
     log.write(finished(1))
-    waited = threading.Event()
-    for _ in range(200):
-        if not log.waiting:
-            break
-        waited.wait(0.05)
+    until(lambda: not log.waiting, "the thread flushes")
     assert len(ids(path)) == 1
     for number in range(1000):
         log.write(finished(number))
@@ -231,13 +227,13 @@ def test_rotated_files_are_packed_and_only_the_newest_are_kept(tmp_path: Path) -
         log.flush()
     log.close()
     (tmp_path / "a.log.mine.gz").write_bytes(b"not ours")
-    for _ in range(200):  # the log's own thread may be packing one of them
+
+    def packed() -> list[Path]:
         rotated.tidy(str(path), 3, compress=True)
-        ours = sorted(tmp_path.glob("a.log.2*"))
-        if len(ours) == 3 and all(one.suffix == ".gz" for one in ours):
-            break
-        time.sleep(0.05)
-    assert len(ours) == 3 and all(one.suffix == ".gz" for one in ours)
+        found = sorted(tmp_path.glob("a.log.2*"))
+        return found if len(found) == 3 and all(one.suffix == ".gz" for one in found) else []
+
+    ours = until(packed, "the log's own thread may be packing one of them")
     found = ids(*ours, path)
     assert found == [f"{number + 1:032x}" for number in range(40)][-len(found) :]
     assert (tmp_path / "a.log.mine.gz").read_bytes() == b"not ours"
@@ -351,7 +347,7 @@ def test_a_request_that_ends_after_a_reload_is_in_the_log(tmp_path: Path) -> Non
     log.write(finished(1))
     log.write(finished(2))
     assert len(ids(path)) == 2
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_a_machine_without_room_for_a_thread_loses_no_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

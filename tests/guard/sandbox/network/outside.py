@@ -89,7 +89,7 @@ def attacker(folder: Path) -> str:
 
 
 def step(
-    command, temporary, *, network=(), isolation=Isolation.AUTO, mechanism=None, lookup=None, seconds=120, **places
+    command, temporary, *, network=(), isolation=Isolation.AUTO, mechanism=None, lookup=None, seconds=600, **places
 ):
     """(the trace, what it wrote) of a command behind the walls; ``mechanism``: of `Plan.network`, instead of the best.
     ``lookup``: whom the monitor asks for names; then there are only the network's walls. ``places``: what `probe` is to

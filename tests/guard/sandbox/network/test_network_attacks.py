@@ -72,7 +72,7 @@ def attack(program, place, isolation, *, listed, races=200):
                 network=network,
                 isolation=isolation,
                 mechanism=mechanism,
-                seconds=120 + races / 100,
+                seconds=600 + races / 100,
                 **more,
             )
 

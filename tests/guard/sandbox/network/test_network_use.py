@@ -11,6 +11,7 @@ import pytest
 
 from assay.collect.trace.interface import Decision
 from assay.guard.sandbox.network import NETWORKS
+from gateway_making import until
 from guard.sandbox.network import outside
 
 BOTH = pytest.mark.parametrize("mechanism", ["namespace", "landlock+mediation"])
@@ -118,7 +119,7 @@ def test_clients_that_do_not_block(mechanism, fetch, tmp_path, server):
         sock.connect(("127.0.0.1", {server.port}))
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         print(sock.fileno() == number, os.get_inheritable(number), sock.getblocking(), sock.getpeername()[1])
-        sock.settimeout(5)
+        sock.settimeout(60)
         print(sock.recv(9))
         """,
         tmp_path,
@@ -208,6 +209,7 @@ def test_the_proxy_is_the_exit_of_those_who_know_no_names(tmp_path, server):
         network=[f"good.example:{server.port}", f"127.0.0.1:{server.port}"],
     )
     assert words == ["hello", "403", "403", "400", "True", "localhost"]
+    until(lambda: len(server.got) >= 5, "what the step sent is read")
     assert server.got == b"12345"
     named = {item.host or item.address: item for item in trace.contacts if item.call == "connect" and item.port != 3128}
     good = named["good.example"]
@@ -249,7 +251,9 @@ def test_an_open_network_is_only_recorded(tmp_path, server):
     trace, _ = outside.step(command, tmp_path, network=None)
     assert trace.exit_code == 0
     contact = next(item for item in trace.contacts if item.port == server.port)
-    assert (contact.decision, contact.rule) == (Decision.SEEN, "") and server.came == 1
+    assert (contact.decision, contact.rule) == (Decision.SEEN, "")
+    until(lambda: server.came, "the step, which may have ended before the server looked, has been there")
+    assert server.came == 1
 
 
 def test_each_way_that_a_plan_names_is_there():

@@ -27,7 +27,7 @@ static int poller;
 
 static unsigned next(unsigned long *word) {
     struct epoll_event event;
-    int count = epoll_wait(poller, &event, 1, 5000);
+    int count = epoll_wait(poller, &event, 1, 60000);
     if (count != 1) { printf("stalled\n"); exit(7); }
     *word = event.data.u64;
     return event.events;
@@ -81,14 +81,14 @@ def program(tmp_path_factory):
 def test_the_program_itself(program, server):
     import subprocess
 
-    done = subprocess.run([program, str(server.port)], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([program, str(server.port)], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "hello\n" * 3)
 
 
 @pytest.mark.parametrize("mechanism", ["namespace", "landlock+mediation"])
 def test_a_socket_that_is_polled_before_it_is_connected(program, mechanism, tmp_path, server):
     trace, text = outside.step(
-        [program, str(server.port)], tmp_path, network=[f"127.0.0.1:{server.port}"], mechanism=mechanism, seconds=60
+        [program, str(server.port)], tmp_path, network=[f"127.0.0.1:{server.port}"], mechanism=mechanism, seconds=120
     )
     assert (trace.exit_code, text) == (0, "hello\n" * 3)
     contacts = [item for item in trace.contacts if item.port == server.port]
@@ -108,11 +108,11 @@ def test_other_polled_descriptors_and_pollers_are_left_alone(tmp_path, server):
             poller.register(client, select.EPOLLOUT)
         client.connect_ex(("127.0.0.1", {server.port}))
         for poller in pollers[1:]:
-            while (client.fileno(), select.EPOLLOUT) not in poller.poll(5):
+            while (client.fileno(), select.EPOLLOUT) not in poller.poll(60):
                 time.sleep(0.01)
         assert pollers[0].poll(0) == []
         os.write(pipe[1], b"x")
-        assert all((pipe[0], select.EPOLLIN) in poller.poll(5) for poller in pollers)
+        assert all((pipe[0], select.EPOLLIN) in poller.poll(60) for poller in pollers)
         pollers[1].unregister(client)
         pollers[2].modify(client, select.EPOLLIN)
         client.setblocking(True)
@@ -120,7 +120,7 @@ def test_other_polled_descriptors_and_pollers_are_left_alone(tmp_path, server):
     """
     command = [sys.executable, "-I", "-S", "-c", textwrap.dedent(code)]
     trace, text = outside.step(
-        command, tmp_path, network=[f"127.0.0.1:{server.port}"], mechanism="namespace", seconds=60
+        command, tmp_path, network=[f"127.0.0.1:{server.port}"], mechanism="namespace", seconds=120
     )
     assert (trace.exit_code, text) == (0, "hello\n")
 
@@ -132,7 +132,7 @@ def test_where_it_cannot_be_had_the_refusal_is_named(program, tmp_path, server):
         tmp_path,
         network=[f"127.0.0.1:{server.port}"],
         mechanism="landlock+mediation",
-        seconds=60,
+        seconds=120,
         pidfd_getfd="not here",
     )
     assert text.startswith("connect: ") and trace.exit_code == 3

@@ -1,7 +1,8 @@
 """Locks between processes that a killed holder cannot keep: POSIX semaphores, and one rule for the case.
 
 The rule: who holds a stripe for `PATIENCE` seconds (a critical section takes a microsecond) is taken for dead, and
-exactly one of those who wait lets it go. If it only slept, one count may be lost, and nothing else.
+exactly one of those who wait lets it go. If it only slept, what others counted of that key meanwhile may be lost, and
+nothing else.
 """
 
 from __future__ import annotations
