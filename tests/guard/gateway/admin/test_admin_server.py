@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -17,6 +18,7 @@ from assay.errors import AssayError, UndecidedError, UsageError
 from assay.guard.gateway.admin import AdminServer, call, places
 from assay.guard.gateway.admin import server as serving
 from assay.guard.gateway.interface import Level, Standing
+from gateway_making import PATIENCE, until
 from guard.gateway.admin.memory import Memory
 
 
@@ -38,16 +40,15 @@ class Place:
     def raw(self, data: bytes) -> bytes:
         """Everything that is answered to these bytes."""
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(20)
+            sock.settimeout(PATIENCE)
             sock.connect(str(self.socket))
-            sock.sendall(data)
-            sock.shutdown(socket.SHUT_WR)
             answer = b""
-            try:
+            with contextlib.suppress(BrokenPipeError):  # it had read enough, and so below
+                sock.sendall(data)
+                sock.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(ConnectionResetError):
                 while piece := sock.recv(65536):
                     answer += piece
-            except ConnectionResetError:
-                pass  # it had read enough
             return answer
 
     def ask(
@@ -73,7 +74,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
 
 @pytest.fixture
 def place(running: Place) -> Place:
-    """One server for all, which has forgotten what it was asked."""
+    """One server for all, which has forgotten what it was asked, and whose connections have all ended."""
+    until(lambda: running.server._server is not None and not running.server._server._open)
     running.operations.__init__()  # type: ignore[misc]
     return running
 
@@ -163,6 +165,23 @@ def test_a_socket_that_was_left_behind_is_replaced_and_a_living_one_is_not(place
     with pytest.raises(UsageError, match="no socket"):
         AdminServer(Memory(), f"unix:{tmp_path / 'file'}", str(place.token_file)).start()
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_socket_whose_server_is_too_busy_to_take_anybody_is_not_replaced(place: Place, tmp_path: Path) -> None:
+    path = tmp_path / "busy.sock"
+    with contextlib.ExitStack() as held:
+        busy = held.enter_context(socket.socket(socket.AF_UNIX))
+        busy.bind(str(path))
+        busy.listen(0)
+        with pytest.raises(BlockingIOError):
+            while True:
+                waiting = held.enter_context(socket.socket(socket.AF_UNIX))
+                waiting.setblocking(False)
+                waiting.connect(str(path))
+        before = path.stat().st_ino
+        with pytest.raises(UsageError, match="another gateway"):
+            AdminServer(Memory(), f"unix:{path}", str(place.token_file)).start()
+        assert path.stat().st_ino == before
 
 
 @pytest.mark.parametrize(
@@ -327,7 +346,7 @@ def test_connections_are_few_and_do_not_last(place: Place, monkeypatch: pytest.M
     idle = []
     for _ in range(serving.CONNECTIONS):
         sock = socket.socket(socket.AF_UNIX)
-        sock.settimeout(20)
+        sock.settimeout(PATIENCE)
         sock.connect(str(place.socket))
         sock.sendall(b"GET /")
         idle.append(sock)
@@ -336,27 +355,27 @@ def test_connections_are_few_and_do_not_last(place: Place, monkeypatch: pytest.M
         while sock.recv(4096):
             pass
         sock.close()
-    for _ in range(100):
-        try:
-            assert place.call("GET", "/v1/health")["ready"]
-            break
-        except UndecidedError:
-            threading.Event().wait(0.05)
-    else:
-        pytest.fail("no room after the idle ones were cut off")
+
+    def room() -> bool:
+        with contextlib.suppress(UndecidedError):
+            return bool(place.call("GET", "/v1/health")["ready"])
+        return False
+
+    until(room, "there is room after the idle ones were cut off")
 
 
 def test_many_at_once(place: Place) -> None:
     done: list[bool] = []
 
+    def room() -> bool:
+        with contextlib.suppress(UndecidedError):  # there were too many at the time
+            done.append(place.call("GET", "/v1/health")["ready"])
+            return True
+        return False
+
     def ask() -> None:
         for _ in range(10):
-            for _ in range(500):
-                try:
-                    done.append(place.call("GET", "/v1/health")["ready"])
-                    break
-                except UndecidedError:  # there were too many at the time
-                    threading.Event().wait(0.01)
+            until(room)
 
     threads = [threading.Thread(target=ask) for _ in range(24)]
     for thread in threads:

@@ -44,6 +44,7 @@ def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
                 "--phases=examples,coverage,fuzzing,stateful",
                 "--max-examples=40",
                 "--seed=1",
+                "--request-timeout=60",
                 "--suppress-health-check=all",
                 "--no-color",
             ],

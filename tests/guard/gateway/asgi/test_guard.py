@@ -11,6 +11,7 @@ from fastapi import FastAPI
 import assay.gateway
 from asgi_making import served
 from assay.cli import main
+from gateway_making import PATIENCE
 
 GATEWAY = """
 assay-gateway: 1
@@ -45,7 +46,7 @@ def service(folder):
 
 
 def asked(place, path, key=None, method="POST", body=b'{"instances": [[1.5, 2], [3, 4]]}'):
-    connection = http.client.HTTPConnection(place, timeout=10)
+    connection = http.client.HTTPConnection(place, timeout=PATIENCE)
     headers = {"content-type": "application/json"} | ({"x-api-key": key} if key else {})
     connection.request(method, path, body, headers)
     answer = connection.getresponse()

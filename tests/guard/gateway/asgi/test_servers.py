@@ -6,7 +6,7 @@ import asyncio
 import http.client
 import json
 import socket
-import time
+import threading
 
 import pytest
 from fastapi import FastAPI, Request
@@ -17,14 +17,22 @@ from starlette.routing import Route, WebSocketRoute
 
 from asgi_making import KEY, Rooms, guarded, nothing, served
 from assay.guard.gateway.interface import KEEP_ANSWER, KEEP_BODY
+from gateway_making import PATIENCE, until
 
 QUESTION = b'{"instances": [[1, 2], [3, 4]]}'
 HEADERS = {"x-api-key": KEY.decode(), "content-type": "application/json"}
 
 
+@pytest.fixture
+def fast(running):
+    """A FastAPI application that predicts; its rooms. No request of an earlier test is still under way."""
+    place, rooms, under_way = running
+    until(lambda: not under_way)
+    return place, rooms
+
+
 @pytest.fixture(scope="module")
-def fast():
-    """A FastAPI application that predicts; its rooms."""
+def running():
     lived = []
 
     async def lifespan(app):
@@ -49,14 +57,24 @@ def fast():
         return {"usage": 4, "asked": body}
 
     rooms = Rooms(KEEP_BODY | KEEP_ANSWER)
-    with served(guarded(app, rooms)) as place:
+    middleware, under_way = guarded(app, rooms), set()
+
+    async def counted(scope, receive, send):
+        if scope["type"] == "http":
+            under_way.add(id(scope))
+        try:
+            await middleware(scope, receive, send)
+        finally:
+            under_way.discard(id(scope))
+
+    with served(counted) as place:
         assert lived == ["began"], "lifespan passes through"
-        yield place, rooms
+        yield place, rooms, under_way
     assert lived == ["began", "ended"]
 
 
 def asked(place, path, body=QUESTION, headers=HEADERS, method="POST"):
-    connection = http.client.HTTPConnection(place, timeout=10)
+    connection = http.client.HTTPConnection(place, timeout=PATIENCE)
     try:
         connection.request(method, path, body, headers)
         answer = connection.getresponse()
@@ -65,11 +83,9 @@ def asked(place, path, body=QUESTION, headers=HEADERS, method="POST"):
         connection.close()
 
 
-def ended(rooms, count, seconds=5):
+def ended(rooms, count):
     """The requests that have ended, once there are ``count``: the last one ends after its answer has left."""
-    until = time.monotonic() + seconds
-    while len(rooms.finished) < count and time.monotonic() < until:
-        time.sleep(0.005)
+    until(lambda: len(rooms.finished) >= count)
     assert len(rooms.finished) == count
     return rooms.finished
 
@@ -92,7 +108,7 @@ def test_answers_are_hardened_with_their_length(fast):
 
 def test_refusals_leave_the_connection_usable(fast):
     place, _ = fast
-    connection = http.client.HTTPConnection(place, timeout=10)
+    connection = http.client.HTTPConnection(place, timeout=PATIENCE)
     for headers, status in (({}, 401), (HEADERS, 200), ({**HEADERS, "x-many": "1"}, 429), (HEADERS, 200)):
         connection.request("POST", "/predict", QUESTION, {"content-type": "application/json", **headers})
         answer = connection.getresponse()
@@ -105,7 +121,7 @@ def test_a_chunked_bomb_ends_the_connection(fast):
     place, rooms = fast
     before = len(rooms.finished)
     host, port = place.split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
         client.sendall(
             b"POST /predict HTTP/1.1\r\nhost: a\r\nx-api-key: " + KEY + b"\r\ntransfer-encoding: chunked\r\n\r\n"
         )
@@ -136,7 +152,7 @@ def test_two_lengths_never_arrive(fast):
         b"content-length: 5\r\ntransfer-encoding: chunked\r\n",
         b"transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n",
     ):
-        with socket.create_connection((host, int(port)), timeout=10) as client:
+        with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
             client.sendall(head + lengths + b"\r\n0\r\n\r\nGET /health HTTP/1.1\r\nhost: a\r\n\r\n")
             assert client.recv(65536).startswith(b"HTTP/1.1 400"), lengths
 
@@ -152,7 +168,7 @@ def test_an_error_of_the_application_is_a_500(fast):
 def test_values_come_without_white_space(fast):
     place, _ = fast
     host, port = place.split(":")
-    with socket.create_connection((host, int(port)), timeout=10) as client:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE) as client:
         client.sendall(b"GET /health HTTP/1.1\r\nhost: a\r\nx-api-key:  \t" + KEY + b" \t\r\nconnection: close\r\n\r\n")
         assert client.recv(65536).startswith(b"HTTP/1.1 404"), "the application's own answer: it has no /health"
 
@@ -164,7 +180,7 @@ def test_streams_events_files_and_compression(tmp_path):
     async def events(request):
         async def steps():
             yield b"data: a\n\n"
-            await asyncio.wait_for(released.wait(), 10)
+            await asyncio.wait_for(released.wait(), PATIENCE)
             yield b"data: b\n\n"
 
         return StreamingResponse(steps(), media_type="text/event-stream")
@@ -173,9 +189,12 @@ def test_streams_events_files_and_compression(tmp_path):
         released.set()
         return FileResponse(tmp_path / "file")
 
+    begun = threading.Event()
+
     async def never(request):
         async def steps():
             while True:
+                begun.set()
                 yield b"data: again\n\n"
                 await asyncio.sleep(0.01)
 
@@ -191,7 +210,7 @@ def test_streams_events_files_and_compression(tmp_path):
     app.add_middleware(GZipMiddleware, minimum_size=100)
     rooms = Rooms(KEEP_ANSWER)
     with served(guarded(app, rooms)) as place:
-        connection = http.client.HTTPConnection(place, timeout=10)
+        connection = http.client.HTTPConnection(place, timeout=PATIENCE)
         connection.request("POST", "/predict", QUESTION, HEADERS)
         answer = connection.getresponse()
         assert answer.read1(100) == b"data: a\n\n", "the first event passes before the second one is there"
@@ -203,9 +222,9 @@ def test_streams_events_files_and_compression(tmp_path):
         assert {first.path, second.path} == {"/predict", "/health"}
         assert (b"data: a\n\ndata: b\n\n") in [response for _, response in rooms.seen]
 
-        connection = http.client.HTTPConnection(place, timeout=10)
+        connection = http.client.HTTPConnection(place, timeout=PATIENCE)
         connection.request("POST", "/hard", QUESTION, HEADERS)
-        time.sleep(0.05)
+        assert begun.wait(PATIENCE)
         connection.close()  # the answer is held back, and nobody waits for it
         assert ended(rooms, 3)[-1].error == "client-gone"
 
@@ -227,7 +246,7 @@ def test_a_stream_whose_caller_leaves_ends():
     rooms = Rooms()
     app = guarded(Starlette(routes=[Route("/predict", never, methods=["POST"])]), rooms)
     with served(app) as place:
-        connection = http.client.HTTPConnection(place, timeout=10)
+        connection = http.client.HTTPConnection(place, timeout=PATIENCE)
         connection.request("POST", "/predict", QUESTION, HEADERS)
         assert connection.getresponse().read1(10)
         connection.close()

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 import pytest
 import uvloop
 
+from assay.guard.gateway.proxy import pool
+from guard.gateway.proxy.running import PATIENCE
+
 ON_BOTH = ("test_flow", "test_connections", "test_hostile", "test_entrance")
 
 
@@ -17,7 +20,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(autouse=True)
-def policy(request: pytest.FixtureRequest) -> Iterator[None]:
+def policy(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(pool, "KEPT", PATIENCE)  # how often a connection was used again is no matter of the machine
     if request.param == "uvloop":
         asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
     yield

@@ -16,6 +16,9 @@ from assay.guard.gateway.proxy import Server, listen
 from assay.guard.gateway.settings import Settings
 
 INFER = "/v2/models/m/infer"
+PATIENCE = 60.0
+"""Seconds that anything may take on a busy machine; nothing waits longer than it has to."""
+PATIENT = dict.fromkeys(("head", "body", "idle", "connect", "first-byte", "stream"), f"{PATIENCE:.0f}s")
 
 
 @dataclass
@@ -118,6 +121,7 @@ def gate_of(settings: Settings, rooms: Rooms) -> Gate:
 def settings_for(upstream: str, **more: Any) -> Settings:
     route = more.pop("route", {})
     more.setdefault("detect", {"mode": "off"})
+    more["timeouts"] = PATIENT | more.get("timeouts", {})
     from assay.guard.gateway.settings import convert
 
     raw = {
@@ -195,7 +199,7 @@ class Place:
     async def connect(self, **options: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return await asyncio.open_connection("127.0.0.1", self.port, **options)
 
-    async def talk(self, data: bytes, *, seconds: float = 5.0) -> bytes:
+    async def talk(self, data: bytes, *, seconds: float = PATIENCE) -> bytes:
         """Everything that comes back until the proxy closes, or the time is over."""
         reader, writer = await self.connect()
         writer.write(data)
@@ -209,9 +213,7 @@ class Place:
 
     async def settled(self, number: int) -> None:
         """Wait until so many requests have ended."""
-        async with asyncio.timeout(10):
-            while len(self.rooms.finished) < number:
-                await asyncio.sleep(0.01)
+        await until(lambda: len(self.rooms.finished) >= number)
 
 
 @contextlib.asynccontextmanager
@@ -242,7 +244,7 @@ async def proxy(
 
 async def until(true: Callable[[], object]) -> None:
     """Wait until it is."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while not true():
             await asyncio.sleep(0.01)
 

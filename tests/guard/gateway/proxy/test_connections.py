@@ -24,7 +24,19 @@ from assay.errors import DocumentError, UsageError
 from assay.guard.gateway.interface import BODY, Certificate
 from assay.guard.gateway.proxy import listen
 from assay.guard.gateway.settings.addresses import address
-from guard.gateway.proxy.running import INFER, Rooms, Upstream, gate_of, post, proxy, request, settings_for, status_of
+from guard.gateway.proxy.running import (
+    INFER,
+    PATIENCE,
+    Rooms,
+    Upstream,
+    gate_of,
+    post,
+    proxy,
+    request,
+    settings_for,
+    status_of,
+    until,
+)
 
 NOW = datetime.now(UTC)
 VALID: dict[str, Any] = {"start": NOW - timedelta(days=1), "end": NOW + timedelta(days=1)}
@@ -129,7 +141,7 @@ def test_certificates_are_taken_anew_and_open_connections_go_on(tmp_path: Path) 
             await asyncio.sleep(1.6)
             assert status_of((await over_tls(place, first.client()))[0]) == 200
             second.leaf("server")
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     try:
                         assert status_of((await over_tls(place, second.client()))[0]) == 200
@@ -225,9 +237,11 @@ def test_addresses_of_model_servers(text: str) -> None:
 
 def test_a_reload_takes_the_new_model_server_and_keeps_what_is_under_way() -> None:
     async def run() -> None:
+        go = asyncio.Event()
+
         async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: Upstream) -> None:
             await request(reader, upstream.received)
-            await asyncio.sleep(0.3)
+            await go.wait()
             writer.write(upstream.answer)
             await writer.drain()
 
@@ -236,11 +250,12 @@ def test_a_reload_takes_the_new_model_server_and_keeps_what_is_under_way() -> No
         async with proxy(Upstream(script=script)) as place:
             reader, writer = await place.connect()
             writer.write(post(b"{}", close=False))
-            await asyncio.sleep(0.1)
+            await until(lambda: place.upstream.received)
             settings = settings_for(f"http://127.0.0.1:{other.sockets[0].getsockname()[1]}")
             settings = msgspec.structs.replace(settings, sizes=msgspec.structs.replace(settings.sizes, count=6))
             place.server.gate.core = gate_of(settings, place.rooms).core
             place.server.reload(settings)
+            go.set()
             assert (await reader.readuntil(b"{}")).endswith(b"{}")
             writer.write(post(b"{}"))
             assert (await reader.read()).endswith(b"new")
@@ -299,8 +314,7 @@ def tunnelled(hello: bytes, accept: bytes) -> tuple[bytes, bytes, Any]:
         upstream.received += await reader.read(1000)
 
     async def run() -> tuple[bytes, bytes, Any]:
-        timeouts = {"idle": "300ms", "head": "1s"}
-        async with proxy(Upstream(script=script), route={"websocket": True}, timeouts=timeouts) as place:
+        async with proxy(Upstream(script=script), route={"websocket": True}, timeouts={"idle": "300ms"}) as place:
             answer = await place.talk(hello)
             await place.settled(1)
             return answer, bytes(place.upstream.received), place.rooms.finished[0][0]
@@ -339,11 +353,10 @@ def test_a_tunnel_does_not_outlive_its_callers_certificate(ended: bool) -> None:
     async def run() -> None:
         async with proxy(Upstream(script=script), route={"websocket": True}) as place:
             reader, writer = await place.connect()
-            async with asyncio.timeout(10):
-                while not place.server.entrance.clients:
-                    await asyncio.sleep(0.01)
+            async with asyncio.timeout(PATIENCE):
+                await until(lambda: place.server.entrance.clients)
                 (client,) = place.server.entrance.clients
-                ends = time.time() + (0.3 if ended else 3000)
+                ends = time.time() + (1.5 if ended else 3000)  # not before the tunnel is open
                 client.certificate = Certificate("CN=alice", (), "0" * 64, ends)
                 writer.write(HELLO)
                 assert status_of(await reader.readuntil(b"\r\n\r\n")) == 101

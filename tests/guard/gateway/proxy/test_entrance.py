@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from guard.gateway.proxy.running import post, proxy, status_of, until
+from guard.gateway.proxy.running import PATIENCE, post, proxy, status_of, until
 from guard.gateway.proxy.test_connections import Authority, over_tls
 
 
@@ -62,6 +62,9 @@ def test_who_connects_while_there_are_no_descriptors_is_accepted_later(
     authority = Authority(tmp_path)
     certificate, key = authority.leaf("server")
 
+    def told() -> list[object]:
+        return [one for one in caplog.records if "nobody can be accepted" in one.message]
+
     async def run() -> None:
         async with proxy(tls={"certificate": certificate, "key": key}) as place:
             with socket.socket() as raw:
@@ -70,9 +73,10 @@ def test_who_connects_while_there_are_no_descriptors_is_accepted_later(
                 resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
                 try:
                     await asyncio.get_running_loop().sock_connect(raw, ("127.0.0.1", place.port))
+                    await until(told)
                     await asyncio.sleep(0.2)
                     assert not place.server.figures()["connections_open"]
-                    assert len([one for one in caplog.records if "nobody can be accepted" in one.message]) == 1
+                    assert len(told()) == 1
                 finally:
                     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
                 await until(lambda: place.server.figures()["connections_open"])
@@ -92,11 +96,11 @@ def test_a_reload_ends_tls_and_begins_it(tmp_path: Path) -> None:
             without = msgspec.structs.replace(place.settings, tls=None)
             for settings in (without, place.settings, without):
                 place.server.reload(settings)
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE):
                     while True:
                         try:
                             if settings.tls is None:
-                                if status_of(await place.talk(post(b"{}"), seconds=1)) == 200:
+                                if status_of(await place.talk(post(b"{}"))) == 200:
                                     break
                             elif status_of((await over_tls(place, authority.client()))[0]) == 200:
                                 break

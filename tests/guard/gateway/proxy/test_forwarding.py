@@ -12,7 +12,7 @@ import zlib
 import pytest
 
 from assay.guard.gateway.interface import ANSWER, BODY, KEEP_ANSWER, KEEP_BODY, METER, Decision, Measure
-from guard.gateway.proxy.running import INFER, Place, Rooms, Upstream, body_of, post, proxy, request, status_of
+from guard.gateway.proxy.running import INFER, Place, Rooms, Upstream, body_of, post, proxy, request, status_of, until
 
 
 def ask(
@@ -277,24 +277,27 @@ def test_streams_are_metered_and_others_settled() -> None:
 
 def test_slowed_callers_wait_and_the_model_is_asked_late() -> None:
     async def run() -> None:
+        asked: list[float] = []
+
+        async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, upstream: Upstream) -> None:
+            while await request(reader, upstream.received) is not None:
+                asked.append(time.monotonic())
+                writer.write(upstream.answer)
+
         rooms = Rooms(wait=0.4)
-        async with proxy(rooms=rooms) as place:
+        async with proxy(Upstream(script=script), rooms) as place:
             begun = time.monotonic()
-            slow = asyncio.create_task(place.talk(post(b"{}")))
-            await asyncio.sleep(0.2)
-            assert not place.upstream.received
-            rooms.wait = 0.0
-            assert status_of(await place.talk(post(b"{}"))) == 200  # nobody else waits
-            assert not slow.done()
-            assert status_of(await slow) == 200
-            assert time.monotonic() - begun >= 0.4
-            rooms.wait = 30.0
+            assert status_of(await place.talk(post(b"{}"))) == 200
+            assert asked[0] - begun >= 0.4
+            rooms.wait = 3600.0
             _, writer = await place.connect()
             writer.write(post(b"{}"))
-            await asyncio.sleep(0.05)
+            await until(lambda: any(client.timer is not None for client in place.server.entrance.clients))
+            rooms.wait = 0.0
+            assert status_of(await place.talk(post(b"{}"))) == 200  # nobody else waits
             writer.close()
             await place.settled(3)
-            assert place.rooms.finished[2][0].error == "client-gone"
+            assert [context.error for context, _, _ in place.rooms.finished] == ["", "", "client-gone"]
             assert place.upstream.received.count(b"POST") == 2
 
     asyncio.run(run())

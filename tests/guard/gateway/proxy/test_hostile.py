@@ -12,7 +12,18 @@ import pytest
 
 from assay.guard.gateway.interface import ANSWER, BODY, METER, Context, Measure
 from assay.guard.gateway.proxy.terms import BODIES
-from guard.gateway.proxy.running import Place, Rooms, Upstream, body_of, post, proxy, request, status_of, until
+from guard.gateway.proxy.running import (
+    PATIENCE,
+    Place,
+    Rooms,
+    Upstream,
+    body_of,
+    post,
+    proxy,
+    request,
+    status_of,
+    until,
+)
 from guard.gateway.proxy.test_connections import ACCEPT, HELLO
 
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -48,7 +59,7 @@ def test_the_rest_of_a_refused_body_is_its_own_and_no_more(
             if before is not None:
                 place.server.shared.current().places[0].pool.pending = 10
             writer.write(data[-100:] + NEXT)
-            answer = await asyncio.wait_for(reader.read(), 5)
+            answer = await asyncio.wait_for(reader.read(), PATIENCE)
             assert (status_of(answer), body_of(answer)) == (200, b"{}")
             assert place.upstream.received.count(b"POST /any/next ") == 1
             writer.close()
@@ -68,7 +79,7 @@ def test_a_caller_whose_upload_was_refused_while_it_waited_is_read_again() -> No
                 writer.write(data[70_000:90_000])  # more is held than may be, and nothing more is read
                 assert status_of(await reader.readuntil(b"}}")) == 502
                 writer.write(data[90_000:] + NEXT)
-                assert status_of(await asyncio.wait_for(reader.read(), 5)) == 502
+                assert status_of(await asyncio.wait_for(reader.read(), PATIENCE)) == 502
                 writer.close()
 
     asyncio.run(run())
@@ -91,7 +102,7 @@ def test_what_comes_while_held_requests_wait_for_their_turn_stands_behind_them()
             model.write(place.upstream.answer)
             writer.write(NEXT)
             for _ in range(2):
-                (await asyncio.wait_for(answered.get(), 5)).write(place.upstream.answer)
+                (await asyncio.wait_for(answered.get(), PATIENCE)).write(place.upstream.answer)
             await place.settled(3)
             assert [context.status for context, _, _ in place.rooms.finished] == [200] * 3
             writer.close()
@@ -132,7 +143,7 @@ def test_who_stopped_reading_before_the_model_was_asked_is_not_sent_everything(t
                 (client,) = place.server.entrance.clients
                 client.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
                 client.transport.set_write_buffer_limits(high=1000)
-                rooms.wait = 0.3
+                rooms.wait = 1.5  # long enough that it is seen to wait
                 # The first answer and the second request come in one turn of the loop.
                 writer.write(OK + b"Content-Length: 30000\r\n\r\n" + bytes(30_000))
                 raw.send(HELLO if tunnel else post(b"{}", close=False))
@@ -232,7 +243,7 @@ def test_an_answer_without_end_that_breaks_a_room_is_refused_at_once() -> None:
 
     async def run() -> None:
         async with proxy(Upstream(script=script), Broken(needs=ANSWER, harden="h")) as place:
-            answer = await place.talk(post(b"{}"), seconds=10)
+            answer = await place.talk(post(b"{}"))
             assert status_of(answer) >= 500 and b"{}" not in answer
             assert len(place.rooms.finished) == 1
 

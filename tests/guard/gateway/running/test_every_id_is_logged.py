@@ -12,7 +12,7 @@ import threading
 import pytest
 
 from assay.guard.gateway.logs.summary import summarise
-from gateway_making import BODY, Load, gateway, model_server, until
+from gateway_making import BODY, PATIENCE, Load, gateway, model_server, until
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ STRANGE = [
 
 def say(made, data, *, reset):
     """Send it and go, with or without a word."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", made.port), timeout=5) as one:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", made.port), timeout=PATIENCE) as one:
         if reset:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         one.sendall(data)
@@ -58,7 +58,7 @@ def say(made, data, *, reset):
 @pytest.mark.parametrize("read", [{}, {"harden": "label-only"}])
 def test_no_request_is_numbered_and_not_logged(tmp_path, upstream, read):
     routes = [{"protocol": "kserve-v1", **read}]
-    plans = {"default": {"rows": {"day": 300}}} if read else {"default": {}}
+    plans = {"default": {"rows": {"life": 300}}} if read else {"default": {}}
     upstream.handler.held.clear()
     with gateway(tmp_path, upstream.url, workers=2, routes=routes, plans=plans) as made:
         load = Load(made, 2)
@@ -67,7 +67,7 @@ def test_no_request_is_numbered_and_not_logged(tmp_path, upstream, read):
         for _ in range(2):
             assert upstream.handler.entered.acquire(timeout=60)
         for number, data in enumerate(STRANGE * 4):
-            say(made, data, reset=number % 2 == number // len(STRANGE) % 2)
+            say(made, data, reset=number % 2 == 1)  # each of them both ways, since their number is odd
             if number == len(STRANGE):
                 made.write(detect={"mode": "count"})
                 os.kill(made.process.pid, signal.SIGHUP)

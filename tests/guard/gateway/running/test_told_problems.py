@@ -23,18 +23,25 @@ def keys(tmp_path, *words):
     )
 
 
+def replace(file, data):
+    """At once: half of it would be another problem."""
+    new = file.with_suffix(".new")
+    new.write_bytes(data)
+    new.rename(file)
+
+
 def test_a_broken_file_of_keys_is_told_once(tmp_path, upstream):
     keys(tmp_path, "create", "--owner", "shop", "-O", "shop.key")
     with gateway(tmp_path, upstream.url, workers=2, callers={"keys": "gateway-keys.json"}) as made:
         file = tmp_path / "gateway-keys.json"
         good = file.read_bytes()
-        file.write_bytes(good + b"x")
+        replace(file, good + b"x")
         until(lambda: "gateway-keys.json" in made.words())
         document = json.loads(good)
         document["keys"][0]["plan"] = "none"
-        file.write_text(json.dumps(document))
+        replace(file, json.dumps(document).encode())
         until(lambda: "is refused: there is no plan 'none'" in made.words())
-        file.write_bytes(good)
+        replace(file, good)
         key = (tmp_path / "shop.key").read_text().strip()
         until(lambda: made.status(**{"x-api-key": key}) == 200)
         assert made.words().count("is not JSON") == 1 and made.words().count("there is no plan") == 1

@@ -101,8 +101,10 @@ def _listen_unix(path: str) -> socket.socket:
             probe.settimeout(1)
             try:
                 probe.connect(path)
-            except OSError:
-                pass  # left behind by one that was killed
+            except (ConnectionRefusedError, FileNotFoundError):
+                pass  # left behind by one that was killed, or taken away by one that has just ended
+            except OSError as error:  # so many wait to be taken that there is no room for us
+                raise UsageError(f"another gateway may listen on {path}: {error.strerror}") from None
             else:
                 raise UsageError(f"another gateway listens on {path}")
     early = f"{path}.{os.getpid() % 100000}"
