@@ -199,7 +199,7 @@ async def slow(port: int, key: str, seen: Seen, until: float) -> None:
             for byte in data[: chance.randrange(40, len(data) - 1)]:
                 writer.write(bytes([byte]))
                 await asyncio.sleep(0.2)
-                if reader.at_eof() or time.monotonic() > until:
+                if reader.at_eof() or reader.exception() or time.monotonic() > until:
                     break
             seen.slow += 1
             with contextlib.suppress(TimeoutError):
