@@ -239,6 +239,8 @@ async def proxy(
         yield Place(server, rooms, upstream, port, settings)
     finally:
         await server.drain(0)
+        for one in sockets:  # the server's own, unless it never started
+            one.close()
         model.close()
 
 
