@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from assay.guard.gateway.detect import crowd
 from assay.guard.gateway.detect.calibrating import calibrate
@@ -34,7 +35,8 @@ from guard.gateway.detect.detect_making import (
 def test_who_asks_around_one_point_is_found_though_each_key_asks_once(name: str, share: float, caught: float) -> None:
     rows = attack(name, 400)
     keys = [(f"key:bad-{i}", f"bad-{i}", f"172.{i >> 8}.{i & 255}.9", row) for i, row in enumerate(rows)]
-    found = play(detectors(calibration()), between(keys[: round(12_000 * share)], ordinary(60, 200), share))
+    who = detectors(replace(calibration(), strays=None))
+    found = play(who, between(keys[: round(12_000 * share)], ordinary(60, 200), share))
     assert len(bad(found)) > caught * len(keys[: round(12_000 * share)])
     assert {one.why for one in bad(found).values()} <= {"pooled:flip", "pooled:near"}
     assert {one.level for one in bad(found).values()} == {Level.HARDEN}
@@ -113,11 +115,9 @@ def test_callers_are_looked_at_while_they_are_fresh_and_in_large_requests_too() 
 
 
 def test_a_crowd_needs_a_calibration_and_can_be_left_out() -> None:
-    from msgspec.structs import replace
-
     rows = attack("hop-skip-jump", 200)
     keys = [(f"key:{i}", f"o{i}", apart(i), row) for i, row in enumerate(rows)]
-    assert not play(detectors(replace(calibration(), crowded=None)), keys)
+    assert not play(detectors(replace(calibration(), crowded=None, strays=None)), keys)
     assert not play(detectors(calibration(), signals=("near", "flip")), keys)
     assert {one.why for one in play(detectors(calibration(), signals=("pooled:flip",)), keys).values()} == {
         "pooled:flip"

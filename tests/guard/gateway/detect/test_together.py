@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from assay.guard.gateway.detect import pooled
 from assay.guard.gateway.detect.detectors import Detectors
@@ -122,7 +123,7 @@ def drifted(who: Detectors) -> list[str]:
 
 
 def test_the_window_of_all_shows_what_comes_from_everywhere() -> None:
-    who = detectors(calibration())
+    who = detectors(replace(calibration(), strays=None))
     others = ordinary(60, 200)
     keys = ((f"key:bad-{i}", f"bad-{i}", apart(1000 + i), row) for i, row in enumerate(attack("random", 1200, seed=4)))
     found = play(who, between(keys, others, 0.1))

@@ -17,9 +17,8 @@ from assay.guard.gateway.settings.keeping import Detect
 
 DRIFT_LASTS = 86400.0
 """Seconds after which drift that is not seen again is no finding any more."""
-MOVING = frozenset(
-    {"far", "outlying", "residual", "margin", "pooled:owner", "pooled:net", "pooled:near", "pooled:flip"}
-)
+_SHARED = ("pooled:owner", "pooled:net", "pooled:near", "pooled:flip", "pooled:outlying")
+MOVING = frozenset({"far", "outlying", "residual", "margin", *_SHARED})
 """Signals that drift raises too."""
 
 Change = tuple[str, Standing]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.errors import UsageError
-from assay.guard.gateway.detect import crowd, cusum, features, near, pooled, thresholds, unlike
+from assay.guard.gateway.detect import crowd, cusum, features, near, pooled, strays, thresholds, unlike
 from assay.guard.gateway.detect.answers import information, labels_of, margins
 from assay.guard.gateway.detect.calibration import Budgets, Calibration, SignalPart, part_of
 from assay.guard.gateway.detect.caller import Eye, signal_values
@@ -146,6 +146,7 @@ def calibrate(
         crowded=crowd.calibrate(
             [one.coordinates for one in seen], [one.labels for one in seen], [one.digests for one in seen], seed
         ),
+        strays=strays.calibrate([_least(one, tables) for one in seen[third:]]),
         budgets=_budgets([stream for stream in streams if stream.name in kept]),
     )
 
@@ -172,11 +173,16 @@ def _without(seen: list[_Seen], out: list[int], excluded: list[str]) -> tuple[li
 
 def _tails(one: _Seen, tables: Sequence[thresholds.Table | None], usual: float) -> np.ndarray:
     """Which queries are in the tail, for pools."""
-    found = np.zeros(len(one.values), dtype=bool)
+    return (_least(one, tables) < TAIL) & (one.news > pooled.NEWS * usual)
+
+
+def _least(one: _Seen, tables: Sequence[thresholds.Table | None]) -> np.ndarray:
+    """How far out queries are: logarithms of the lesser of two p-values."""
+    found = np.zeros(len(one.values))
     for index in (SIGNALS.index("outlying"), SIGNALS.index("residual")):
         if (table := tables[index]) is not None:
-            found |= cusum.log_p(one.values[:, index], *table, True) < TAIL
-    return found & (one.news > pooled.NEWS * usual)
+            found = np.minimum(found, cusum.log_p(one.values[:, index], *table, True))
+    return found
 
 
 def _budgets(streams: Sequence[Stream]) -> Budgets:

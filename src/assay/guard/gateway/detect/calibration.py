@@ -32,6 +32,7 @@ KNOTS = 512
 Numbers = Annotated[tuple[float, ...], Meta(max_length=KNOTS + 1)]
 Short = Annotated[str, Meta(max_length=200)]
 Share = Annotated[float, Meta(ge=0, le=1)]
+Rate = Annotated[float, Meta(gt=0, le=1)]
 Positive = Annotated[float, Meta(ge=0, le=1e15)]
 
 
@@ -145,6 +146,8 @@ class Calibration(_Part, frozen=True, kw_only=True):
     pooled: Pooled | None = None
     crowded: Crowded | None = None
     """None: honest callers were too few to tell, or ask about the same points themselves."""
+    strays: tuple[Rate, Rate] | None = None
+    """Shares of honest queries between the two of `strays.CUTS`, and beyond both; None: not known."""
     budgets: Budgets = Budgets()
 
     @property

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from assay.guard.gateway.detect import cusum, near
-from assay.guard.gateway.detect.cusum import BETS, HIGH, SIGNALS, TAIL, UNUSUAL, Signal
+from assay.guard.gateway.detect.cusum import BETS, HIGH, RARE, SIGNALS, TAIL, UNUSUAL, Signal
 from assay.guard.gateway.detect.features import Space
 
 KEPT = 4
@@ -93,8 +93,8 @@ class Eye:
         """Their square."""
         self.odd = False
         """Whether the last query is one of the five in a hundred honest ones that are most unusual."""
-        self.tail = False
-        """Whether it is one of a thousand."""
+        self.depth = 0
+        """1 where it is one of three in a thousand, 2 where it is one of a thousand."""
         self.digest = 0
         """Of the last query: see `near.digest`."""
         self.news = 1.0
@@ -129,18 +129,20 @@ class Eye:
         self._label = label
         common, signals = self._common, self.signals
         common.clear()
-        odd = tail = False
+        odd, depth = False, 0
         marks = self._marks
         if (mark := marks[_OUTLYING]) is not None:
-            odd, tail = -outlying <= mark.odd, -outlying <= mark.tail
+            if -outlying <= mark.odd:
+                odd, depth = True, (-outlying <= mark.rare) + (-outlying <= mark.tail)
             if mark is signals[_OUTLYING]:
                 common.append((_OUTLYING, mark, -outlying))
         if (mark := marks[_RESIDUAL]) is not None:
-            odd, tail = odd or -residual <= mark.odd, tail or -residual <= mark.tail
+            if -residual <= mark.odd:
+                odd, depth = True, max(depth, (-residual <= mark.rare) + (-residual <= mark.tail))
             if mark is signals[_RESIDUAL]:
                 common.append((_RESIDUAL, mark, -residual))
         self.odd = odd
-        self.tail = tail
+        self.depth = depth
         if margin == margin and (signal := signals[_MARGIN]) is not None:
             common.append((_MARGIN, signal, margin))
 
@@ -232,12 +234,12 @@ class Eye:
         return alarms
 
     def oddities(self, looks: Looks) -> tuple[np.ndarray, np.ndarray]:
-        """Which queries are odd, and which are in the tail: `odd` and `tail` of each."""
+        """`odd` and `depth` of each query."""
         least = np.zeros(len(looks.labels))
         for index, values in ((_OUTLYING, looks.outlying), (_RESIDUAL, looks.residual)):
             if (signal := self._marks[index]) is not None:
                 least = np.minimum(least, cusum.log_p(values, np.array(signal.knots), np.array(signal.logs), True))
-        return least < UNUSUAL, least < TAIL
+        return least < UNUSUAL, (least < RARE).astype(int) + (least < TAIL)
 
     def scores(self, state: State) -> dict[str, float]:
         """How far each signal is towards its alarm."""

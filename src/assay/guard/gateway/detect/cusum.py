@@ -19,6 +19,7 @@ KAPPAS = (0.1, 0.25, 0.5)
 BETS = len(KAPPAS)
 
 UNUSUAL = math.log(0.05)
+RARE = math.log(0.003)
 TAIL = math.log(0.001)
 SIGNALS = ("near", "far", "outlying", "residual", "margin", "flip")
 """In the order of all arrays. ``near`` and ``far``: distance to the caller's own last queries; ``outlying``: to the
@@ -50,6 +51,8 @@ class Signal:
     """Above it no bet gains: sums that are 0 stay so."""
     odd: float = field(init=False)
     """Above it the p-value is not below `UNUSUAL`."""
+    rare: float = field(init=False)
+    """Above it the p-value is not below `RARE`."""
     tail: float = field(init=False)
     """Above it the p-value is not below `TAIL`."""
 
@@ -61,6 +64,7 @@ class Signal:
         object.__setattr__(self, "steps", tuple(steps))
         object.__setattr__(self, "calm", self._beyond(lambda place: max(steps[place]) > 0.0))
         object.__setattr__(self, "odd", self._beyond(lambda place: self.logs[place] < UNUSUAL))
+        object.__setattr__(self, "rare", self._beyond(lambda place: self.logs[place] < RARE))
         object.__setattr__(self, "tail", self._beyond(lambda place: self.logs[place] < TAIL))
 
     def _beyond(self, small: Callable[[int], bool]) -> float:

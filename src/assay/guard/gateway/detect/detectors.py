@@ -262,12 +262,12 @@ class Detectors:
             np.asarray(labels, dtype=np.int32),
             np.asarray(distances, dtype=np.float64),
         )
-        odd, tails = eye.oddities(looks)
+        odd, depths = eye.oddities(looks)
         entry.odd += (1.0 - (1.0 - LATEST) ** count) * (float(odd.mean()) - entry.odd)
         found = eye.show_many(state, looks, sample.id)
         if found is not None:
             self._say(key, entry, found, sample)
-        together.many(key, entry, several, sample, looks, tails, alarmed=found is not None)
+        together.many(key, entry, several, sample, looks, depths, alarmed=found is not None)
 
     def _say(self, key: str, entry: Entry, found: Sequence[int], sample: Sample) -> None:
         for index in found:

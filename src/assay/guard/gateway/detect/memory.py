@@ -33,6 +33,7 @@ class Entry:
         "belongs",
         "crowded",
         "flips",
+        "fresh",
         "group",
         "looked",
         "nears",
@@ -40,6 +41,7 @@ class Entry:
         "risen",
         "seen",
         "state",
+        "stray",
         "takers",
         "used",
         "window",
@@ -63,9 +65,13 @@ class Entry:
         self.belongs: tuple[str, str] | None = None
         """Owner and network, as `members` names them."""
         self.looked = 0
-        """Queries of which it was looked whether they are part of a crowd."""
+        """Queries that were looked at together with everybody else's: its first."""
         self.crowded = 0
         """Those of them that came to a place where others were."""
+        self.fresh = 0
+        """Those of them that were news."""
+        self.stray = 0
+        """Those of these that were far from all training data."""
         self.risen = 0.0
         """Nats that it has added to the sums of its network's pool, less what it took away; never below 0."""
         self.window: Window | None = None

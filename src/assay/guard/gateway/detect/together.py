@@ -19,7 +19,8 @@ from assay.guard.gateway.detect.caller import Eye, Looks, State
 from assay.guard.gateway.detect.crowd import FRESH, MOST, SHARE, Crowd, Place
 from assay.guard.gateway.detect.memory import Entry, Memory
 from assay.guard.gateway.detect.pooled import NEWS, WINDOW, Pools, Window
-from assay.guard.gateway.interface import Sample
+from assay.guard.gateway.detect.strays import Strays
+from assay.guard.gateway.interface import Level, Sample
 
 POOLED = 2.0
 """How much more evidence a pool needs than a caller: one attacker is flagged alone, before its neighbours are."""
@@ -43,7 +44,7 @@ Several = Sequence[tuple[str, Entry]]
 
 
 class Together:
-    """Pools, windows and crowds. It is shown each query right after its caller was."""
+    """Pools, windows, crowds and strays. It is shown each query right after its caller was."""
 
     def __init__(self, eye: Eye, calibration: Calibration, callers: Memory, pools: Memory, alarms: Alarms) -> None:
         self._eye = eye
@@ -55,6 +56,9 @@ class Together:
         self._crowd: Crowd | None = None
         if calibration.crowded is not None and alarms.wanted("pooled", "pooled:near", "pooled:flip"):
             self._crowd = Crowd(self._size, calibration.crowded)
+        self._strays: Strays | None = None
+        if calibration.strays is not None and alarms.wanted("pooled", "pooled:outlying"):
+            self._strays = Strays(calibration.strays)
         self._all = Window()
         self.draw = random.Random(0).getrandbits  # noqa: S311
         """The window of all takes one query in four (two bits that are 0), or it would cost more than it tells."""
@@ -68,7 +72,7 @@ class Together:
         its caller already, and is no reason to treat its neighbours otherwise.
         """
         eye = self._eye
-        tail = eye.tail and eye.news > NEWS
+        news = eye.news > NEWS
         if several and not alarmed:
             for name, pool in several:
                 state = self._state(pool)
@@ -76,9 +80,16 @@ class Together:
                 found = eye.show(state, sample.id, POOLED)
                 self._shown(name, pool, state, key, entry, before, found is not None, sample)
         if self._windows is not None and (drawn or several):
-            self._mix(key, entry, several, eye.coordinates, tail, drawn, sample)
-        if self._crowd is not None and entry.looked < FRESH:
-            self._meet(self._crowd, key, entry, eye.query, eye.length, label, eye.digest, sample)
+            self._mix(key, entry, several, eye.coordinates, news and eye.depth > 1, drawn, sample)
+        if entry.looked < FRESH:
+            entry.looked += 1
+            if self._crowd is not None:
+                self._meet(self._crowd, key, entry, eye.query, eye.length, label, eye.digest, sample)
+            if news and self._strays is not None:
+                self._strays.turn += 1
+                entry.fresh += 1
+                if eye.depth or entry.stray:
+                    self._stray(self._strays, key, entry, eye.depth, sample)
 
     def many(
         self,
@@ -87,27 +98,32 @@ class Together:
         several: Several,
         sample: Sample,
         looks: Looks,
-        tails: np.ndarray,
+        depths: np.ndarray,
         *,
         alarmed: bool,
     ) -> None:
-        """The same for several queries of one request. ``tails``: which of them are in the tail."""
-        tails = tails & (self._eye.many_news > NEWS)
+        """The same for several queries of one request. ``depths``: how far out each is."""
+        news = self._eye.many_news > NEWS
         if not alarmed:
             for name, pool in several:
                 state = self._state(pool)
                 before = sum(state.sums)
                 found = self._eye.show_many(state, looks, sample.id, POOLED)
                 self._shown(name, pool, state, key, entry, before, found is not None, sample)
-        for coordinates, tail in zip(looks.coordinates, tails.tolist(), strict=True):
+        for coordinates, tail in zip(looks.coordinates, (news & (depths > 1)).tolist(), strict=True):
             drawn = not self.draw(2)
             if self._windows is not None and (drawn or several):
                 self._mix(key, entry, several, coordinates, tail, drawn, sample)
-        if self._crowd is not None:
-            for i in range(min(len(looks.labels), FRESH - entry.looked)):
+        for i in range(min(len(looks.labels), FRESH - entry.looked)):
+            entry.looked += 1
+            if self._crowd is not None:
                 query = np.append(looks.coordinates[i], np.float32(1.0))
                 length, label, digest = float(looks.lengths[i]), int(looks.labels[i]), int(looks.digests[i])
                 self._meet(self._crowd, key, entry, query, length, label, digest, sample)
+            if news[i] and self._strays is not None:
+                self._strays.turn += 1
+                entry.fresh += 1
+                self._stray(self._strays, key, entry, int(depths[i]), sample)
 
     def _state(self, pool: Entry) -> State:
         if pool.state is None:
@@ -180,7 +196,6 @@ class Together:
         sample: Sample,
     ) -> None:
         """A query of somebody who has not asked much yet: who else asks around there."""
-        entry.looked += 1
         place = crowd.see(key, entry.group, query, length, label, digest)
         if place is None:
             return
@@ -206,6 +221,18 @@ class Together:
         for name in part:
             entry = self._callers.entries.get(name) or self._pools.entries.get(name)
             self._alarm(name, entry, f"pooled:{place.why}", sample, f"{place.size} callers ask around one point")
+
+    def _stray(self, strays: Strays, key: str, entry: Entry, depth: int, sample: Sample) -> None:
+        """A query of somebody who has not asked much yet, unlike its own before: who else is that far out."""
+        entry.stray += depth > 0
+        if 2 * entry.stray <= entry.fresh:
+            strays.clear(key, entry.group)
+            return
+        names, note = strays.see(key, entry.group, depth) if depth else ((), "")
+        for name in names:
+            # One question is little evidence against one key: it is told less, and never blocked for it.
+            known = self._callers.entries.get(name)
+            self._alarms.say(name, known, "pooled:outlying", sample, most=Level.HARDEN, note=note)
 
     def _alarm(self, key: str, entry: Entry | None, why: str, sample: Sample, note: str = "") -> None:
         if self._alarms.wanted("pooled", why):

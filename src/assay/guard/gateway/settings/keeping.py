@@ -71,7 +71,8 @@ class Reactions(Section, frozen=True):
     """For signals that ``by-signal`` does not name."""
     by_signal: dict[str, Literal["log", "slow", "harden", "approve", "block"]] = {}
     """For ``near``, ``far``, ``outlying``, ``residual``, ``margin``, ``flip``, ``rejected``, ``rows``, ``bits``,
-    ``tokens``, ``pooled:owner``, ``pooled:net``, ``pooled:near``, ``pooled:flip``.
+    ``tokens``, ``pooled:owner``, ``pooled:net``, ``pooled:near``, ``pooled:flip``,
+    ``pooled:outlying``.
     """
     lasts: Seconds | None = Seconds(86400)
     """None: until a person releases it."""
