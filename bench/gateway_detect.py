@@ -33,8 +33,8 @@ from assay.guard.gateway.detect.calibration import Calibration
 from assay.guard.gateway.detect.detectors import Detectors
 from assay.guard.gateway.interface import Answers, Sample, Table
 from assay.guard.gateway.settings.keeping import Detect
-from assay.guard.gateway.simulate import traffic
-from assay.guard.gateway.simulate.traffic import World
+from assay.guard.gateway.simulate import attackers, honest_callers
+from assay.guard.gateway.simulate.world import World
 
 RESULTS = Path(__file__).parent / "results/gateway_detect.json"
 
@@ -157,7 +157,7 @@ class Prada:
 def streams(world: World, seed: int, callers: int, queries: int) -> list[calibrating.Stream]:
     """Honest callers with their answers."""
     found = []
-    for i, (kind, rows) in enumerate(traffic.honest(world, np.random.default_rng(seed), callers, queries)):
+    for i, (kind, rows) in enumerate(honest_callers.honest(world, np.random.default_rng(seed), callers, queries)):
         answers = world.predict(rows)
         found.append(calibrating.Stream(f"{kind}-{i}", Table(rows), Answers(answers.argmax(axis=1), answers)))
     return found
@@ -176,7 +176,7 @@ def attack(
     firsts, whys, refused, either, prada = [], Counter[str](), [], [], []
     for i in range(attackers):
         rng = np.random.default_rng([SEEDS["attack"], i, round(share * 100)])
-        rows, answers = traffic.record(world, name, rng, queries, share)
+        rows, answers = attackers.record(world, name, rng, queries, share)
         found, why = first(calibration, rows, answers)
         firsts.append(found)
         whys[why] += bool(why)
@@ -262,9 +262,9 @@ def run(world: World, rows: np.ndarray, entry: dict[str, Any], only: Sequence[st
         entry["at_once_by"] = dict(all_at_once)
         print(f"{name}: {all_at_once} flagged of {len(honest)} who ask at the same time", flush=True)
         entry["spread"] = {}
-        for kind in traffic.ATTACKS:
+        for kind in attackers.ATTACKS:
             rng = np.random.default_rng([SEEDS["attack"], 1 << 20])
-            asked = traffic.record(world, kind, rng, args.queries, 1.0)
+            asked = attackers.record(world, kind, rng, args.queries, 1.0)
             entry["spread"][kind] = found = spread(calibration, honest, *asked)
             print(f"  {kind:16} one query a key: {found}", flush=True)
     if "cost" in only:
@@ -298,7 +298,7 @@ def seen(
         "prada_flagged": prada,
         "attacks": [],
     }
-    for kind in traffic.ATTACKS:
+    for kind in attackers.ATTACKS:
         for share in (1.0, DILUTED[kind]) if kind in DILUTED else (1.0,):
             count = min(args.attackers, 8) if kind == "hop-skip-jump" else args.attackers
             found = attack(world, kind, calibration, count, args.queries, share)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from assay.guard.gateway.simulate.traffic import World
+from assay.guard.gateway.simulate.world import World
 
 
 def digits(seed: int = 0) -> tuple[World, np.ndarray]:

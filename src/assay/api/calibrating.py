@@ -90,7 +90,9 @@ def calibrate(
         )
     frame = tables.sampled(tables.opened(Place(data), tables.ALWAYS, None)).head(REFERENCE)
     if unknown := [name for name in leave_out if name not in frame.columns]:
-        raise UsageError(f"the data have no column {unknown[0][:100]!r}")
+        raise UsageError(
+            f"the data have no column {unknown[0][:100]!r}", hint=f"they have {', '.join(frame.columns)[:300]}"
+        )
     frame = frame.drop(leave_out)
     if not frame.width or not frame.height:
         raise UsageError(f"{data} has nothing to learn from: {frame.height} row(s) of {frame.width} column(s)")
@@ -118,7 +120,7 @@ def _simulated(model: Any, frame: polars.DataFrame, seed: int) -> tuple[Table, l
 
     from assay.guard.gateway.detect.calibrating import Stream
     from assay.guard.gateway.interface import Answers, Table
-    from assay.guard.gateway.simulate import traffic
+    from assay.guard.gateway.simulate import honest_callers
     from assay.guard.gateway.simulate.predictors import Fitted
     from assay.guard.gateway.simulate.texts import encoding_of
     from assay.guard.gateway.simulate.world import world_of
@@ -136,7 +138,7 @@ def _simulated(model: Any, frame: polars.DataFrame, seed: int) -> tuple[Table, l
     world = world_of(predictor.predict, rows, predictor.names, None, predictor.texts)
     columns = tuple(predictor.names[i] for i in world.seen)
     streams = []
-    for i, (kind, asked) in enumerate(traffic.honest(world, np.random.default_rng(seed), CALLERS, QUERIES)):
+    for i, (kind, asked) in enumerate(honest_callers.honest(world, np.random.default_rng(seed), CALLERS, QUERIES)):
         said = predictor.predict(asked)
         seen = Table(asked[:, world.seen], columns)
         streams.append(Stream(f"{kind}-{i}", seen, Answers(said.argmax(axis=1), said)))

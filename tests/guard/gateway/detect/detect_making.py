@@ -13,8 +13,8 @@ from assay.guard.gateway.detect.calibration import Calibration
 from assay.guard.gateway.detect.detectors import Detectors
 from assay.guard.gateway.interface import Answers, Level, Sample, Standing, Table
 from assay.guard.gateway.settings.keeping import Detect, Reactions
-from assay.guard.gateway.simulate import traffic
-from assay.guard.gateway.simulate.traffic import World
+from assay.guard.gateway.simulate import attackers, honest_callers
+from assay.guard.gateway.simulate.world import World
 
 NOW = 1_700_000_000.0
 
@@ -46,7 +46,7 @@ def stream(world: World, name: str, rows: np.ndarray, **more: Any) -> Stream:
 @cache
 def honest(seed: int, callers: int = 60, queries: int = 400) -> tuple[Stream, ...]:
     world, _ = small()
-    drawn = traffic.honest(world, np.random.default_rng(seed), callers, queries)
+    drawn = honest_callers.honest(world, np.random.default_rng(seed), callers, queries)
     return tuple(stream(world, f"{kind}-{i}", rows) for i, (kind, rows) in enumerate(drawn))
 
 
@@ -58,7 +58,7 @@ def calibration() -> Calibration:
 
 def attack(name: str, queries: int = 300, seed: int = 0, share: float = 1.0) -> np.ndarray:
     world, _ = small()
-    return traffic.record(world, name, np.random.default_rng([77, seed]), queries, share)[0]
+    return attackers.record(world, name, np.random.default_rng([77, seed]), queries, share)[0]
 
 
 def sample(caller: str = "key:a", at: float = NOW, **more: Any) -> Sample:

@@ -10,7 +10,7 @@ from assay.guard.gateway.detect import crowd
 from assay.guard.gateway.detect.calibrating import calibrate
 from assay.guard.gateway.detect.calibration import Crowded
 from assay.guard.gateway.interface import Answers, Level, Standing, Table
-from assay.guard.gateway.simulate import traffic
+from assay.guard.gateway.simulate import honest_callers
 from guard.gateway.detect.detect_making import (
     NOW,
     apart,
@@ -46,8 +46,8 @@ def test_who_asks_around_one_point_is_found_though_each_key_asks_once(name: str,
 def test_honest_callers_are_no_crowd_however_many_they_are() -> None:
     """Fresh ones of all kinds, pollers and retriers among them: what nobody saw before, and each asks little."""
     world, _ = small()
-    drawn = list(traffic.honest(world, np.random.default_rng(77), 600, 30))
-    assert {kind for kind, _ in drawn} == set(traffic.HONEST)
+    drawn = list(honest_callers.honest(world, np.random.default_rng(77), 600, 30))
+    assert {kind for kind, _ in drawn} == set(honest_callers.HONEST)
     queries = [
         (f"key:honest-{i}", f"o{i}", apart(i), rows[turn]) for turn in range(30) for i, (_, rows) in enumerate(drawn)
     ]

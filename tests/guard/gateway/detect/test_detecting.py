@@ -13,8 +13,8 @@ from assay.guard.gateway.detect.calibration import Calibration
 from assay.guard.gateway.detect.detectors import Detectors
 from assay.guard.gateway.interface import Answers, Table
 from assay.guard.gateway.settings.keeping import Detect
-from assay.guard.gateway.simulate import traffic
-from assay.guard.gateway.simulate.traffic import World
+from assay.guard.gateway.simulate import attackers, honest_callers
+from assay.guard.gateway.simulate.world import World
 from guard.gateway.detect.detect_making import sample
 
 QUERIES = 400
@@ -48,7 +48,7 @@ def judged(request: pytest.FixtureRequest) -> tuple[str, World, Calibration]:
 
 
 def streams(world: World, seed: int, callers: int, queries: int = QUERIES) -> list[Stream]:
-    drawn = list(traffic.honest(world, np.random.default_rng(seed), callers, queries))
+    drawn = list(honest_callers.honest(world, np.random.default_rng(seed), callers, queries))
     answers = world.predict(np.concatenate([rows for _, rows in drawn])).reshape(callers, queries, -1)
     return [
         Stream(f"{kind}-{i}", Table(rows), Answers(part.argmax(axis=1), part))
@@ -81,7 +81,7 @@ def probabilities(one: Stream) -> np.ndarray:
 def test_honest_callers_are_left_alone(judged: tuple[str, World, Calibration]) -> None:
     _, world, calibration = judged
     fresh = streams(world, 4002, 100)
-    assert {stream.name.partition("-")[0] for stream in fresh} == set(traffic.HONEST)
+    assert {stream.name.partition("-")[0] for stream in fresh} == set(honest_callers.HONEST)
     found = [s.name for s in fresh if first(calibration, s.table.features, s.answers.probabilities) < 10**6]
     assert len(found) <= 3, found
 
@@ -92,7 +92,7 @@ def test_attackers_are_flagged(judged: tuple[str, World, Calibration]) -> None:
     for attack, floor in FLOORS[name].items():
         firsts = []
         for i in range(3):
-            asked = traffic.record(world, attack, np.random.default_rng([4003, i]), 2 * floor + 20)
+            asked = attackers.record(world, attack, np.random.default_rng([4003, i]), 2 * floor + 20)
             firsts.append(first(calibration, *asked))
         if np.median(firsts) > floor:
             late[attack] = firsts
@@ -114,7 +114,7 @@ def test_an_attack_with_one_query_a_key_is_found_and_honest_callers_are_not(
 ) -> None:
     """Nobody shares an owner or a network, and all are new: honest callers of five kinds, and an attacker's keys."""
     name, world, calibration = judged
-    asked, answered = traffic.record(world, attack, np.random.default_rng([4007, 0]), 600)
+    asked, answered = attackers.record(world, attack, np.random.default_rng([4007, 0]), 600)
     keys = iter([(f"key:bad-{i}", *one) for i, one in enumerate(zip(asked, answered, strict=True))])
     fresh = streams(world, 4008, 200, 40)
     who = Detectors(Detect(mode="enforce"), calibration)
@@ -138,7 +138,7 @@ def test_one_caller_who_asks_most_of_a_pool_is_no_alarm_of_it(
     """A firm with two keys: one polls a few customers all day, the other one is hardly used."""
     _, world, calibration = judged
     draw = np.random.default_rng([4009, seed])
-    polled, rare = traffic.polling(world, draw, 2000), traffic.independent(world, draw, 100)
+    polled, rare = honest_callers.polling(world, draw, 2000), honest_callers.independent(world, draw, 100)
     found: dict[str, str] = {}
     who = Detectors(Detect(mode="enforce", signals=("pooled:owner", "pooled:net")), calibration)
     for i in range(2000):
@@ -151,14 +151,14 @@ def test_one_caller_who_asks_most_of_a_pool_is_no_alarm_of_it(
 def test_what_no_detector_sees_is_not_claimed(judged: tuple[str, World, Calibration]) -> None:
     """Extraction with ordinary data looks like an honest caller: only budgets help, and the guide says so."""
     _, world, calibration = judged
-    asked = traffic.record(world, "in-distribution", np.random.default_rng(4004), QUERIES)
+    asked = attackers.record(world, "in-distribution", np.random.default_rng(4004), QUERIES)
     assert first(calibration, *asked) == 10**6
 
 
 def test_the_schema_refuses_what_detectors_miss_on_the_table() -> None:
     world, _ = gateway_worlds.people()
     for attack in ("mixup", "label-only", "inversion", "jacobian"):
-        rows, _ = traffic.record(world, attack, np.random.default_rng(4005), 150)
+        rows, _ = attackers.record(world, attack, np.random.default_rng(4005), 150)
         assert not world.valid(rows).all(), attack
-    for _, rows in traffic.honest(world, np.random.default_rng(4006), 10, 200):
+    for _, rows in honest_callers.honest(world, np.random.default_rng(4006), 10, 200):
         assert world.valid(rows).all()

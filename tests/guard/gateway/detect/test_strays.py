@@ -15,7 +15,7 @@ from assay.guard.gateway.detect import strays
 from assay.guard.gateway.detect.calibrating import calibrate
 from assay.guard.gateway.detect.caller import Eye
 from assay.guard.gateway.interface import Answers, Level, Standing, Table
-from assay.guard.gateway.simulate import traffic
+from assay.guard.gateway.simulate import honest_callers
 from guard.gateway.detect.detect_making import (
     NOW,
     Query,
@@ -47,7 +47,7 @@ def keys(name: str, count: int, seed: int = 4) -> list[Query]:
 
 def newcomers(callers: int, each: int, seed: int) -> Iterator[Query]:
     """Honest callers of all kinds, nobody of whom has asked before: ten at a time."""
-    drawn = [rows for _, rows in traffic.honest(small()[0], np.random.default_rng(seed), callers, each)]
+    drawn = [rows for _, rows in honest_callers.honest(small()[0], np.random.default_rng(seed), callers, each)]
     for begin in range(0, callers, 10):
         for turn in range(each):
             for i, rows in enumerate(drawn[begin : begin + 10], begin):

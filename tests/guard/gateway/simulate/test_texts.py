@@ -18,7 +18,7 @@ from assay.api import calibrating
 from assay.api.simulating import Asked, simulate
 from assay.errors import UsageError
 from assay.guard.gateway.detect import calibration
-from assay.guard.gateway.simulate import traffic
+from assay.guard.gateway.simulate import attackers
 from assay.guard.gateway.simulate.predictors import Fitted
 from assay.guard.gateway.simulate.texts import encoding_of, snapped
 from assay.guard.gateway.simulate.world import world_of
@@ -117,13 +117,13 @@ def test_what_is_no_category_is_refused(column, sentence):
         encoding_of(polars.DataFrame({"a": column}), ("a",))
 
 
-@pytest.mark.parametrize("attack", [name for name in traffic.ATTACKS if name != "hop-skip-jump"])
+@pytest.mark.parametrize("attack", [name for name in attackers.ATTACKS if name != "hop-skip-jump"])
 def test_no_attack_sends_what_lies_between_two_texts(model, attack):
     table, encoding, predictor = encoded(model)
     rows = encoding.rows(table)
     world = world_of(predictor.predict, rows, predictor.names, rows, predictor.texts)
     assert world.groups == ((1, 2, 3),) and world.seen.tolist() == [0, 4]
-    asked, answers = traffic.record(world, attack, np.random.default_rng(0), 60)
+    asked, answers = attackers.record(world, attack, np.random.default_rng(0), 60)
     assert len(asked) == 60 and (np.sort(asked[:, 1:4], axis=1) == [0, 0, 1]).all()
     assert np.allclose(answers, predictor.predict(asked))
 
@@ -140,7 +140,7 @@ def test_a_simulation_of_a_pipeline_on_a_table(model):
     assert report.columns == 3 and report.classes == 2 and report.proper
     assert report.trained > 0.95 > report.accuracy
     assert report.outcomes[0].membership["confidence"] > 0.6
-    assert {one.attack for one in report.detection.streams} == set(traffic.ATTACKS)
+    assert {one.attack for one in report.detection.streams} == set(attackers.ATTACKS)
     assert any("one for another" in note for note in report.notes)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from assay.errors import UsageError
 from assay.guard.gateway.settings.keeping import Detect
-from assay.guard.gateway.simulate import meaning, settings_grid, traffic, watching
+from assay.guard.gateway.simulate import attackers, meaning, settings_grid, watching
 from assay.guard.gateway.simulate.attacks import inversion, membership
 from assay.guard.gateway.simulate.attacks.extraction import Students
 from assay.guard.gateway.simulate.interface import Data, Labelled, Outcome, Predictor, Progress, Report, Setting
@@ -140,7 +140,7 @@ class _Bench:
         world = world_of(ask, self._theirs.rows, self._predictor.names, members.rows, self._predictor.texts)
         extraction: dict[str, dict[int, float]] = {}
         for source in SOURCES:
-            rows, answers = traffic.record(world, source, np.random.default_rng(self._seeds[1]), self._queries)
+            rows, answers = attackers.record(world, source, np.random.default_rng(self._seeds[1]), self._queries)
             fidelity = {size: self._students.fidelity(rows[:size], answers[:size]) for size in sizes(self._queries)}
             extraction[source] = fidelity
         rng = np.random.default_rng(self._seeds[2])

@@ -16,10 +16,10 @@ from assay.guard.gateway.detect.calibration import Calibration
 from assay.guard.gateway.detect.detectors import Detectors
 from assay.guard.gateway.interface import Answers, Sample, Table
 from assay.guard.gateway.settings.keeping import Detect
-from assay.guard.gateway.simulate import meaning, traffic
+from assay.guard.gateway.simulate import attackers, honest_callers, meaning
 from assay.guard.gateway.simulate.attacks.extraction import Students
 from assay.guard.gateway.simulate.interface import Detection, Stream
-from assay.guard.gateway.simulate.traffic import World
+from assay.guard.gateway.simulate.world import World
 
 CALLERS = 200
 """Honest callers that calibrate; as many as the detectors want."""
@@ -31,7 +31,7 @@ LEARNING = frozenset({"label-only", "confidence", "inversion"})
 
 def steps() -> int:
     """How often `watch` tells of its progress."""
-    return len(traffic.ATTACKS) + 2
+    return len(attackers.ATTACKS) + 2
 
 
 def watch(
@@ -52,7 +52,7 @@ def watch(
     columns = tuple(names[i] for i in seen)
     streams = [
         Honest(f"{kind}-{i}", Table(rows[:, seen], columns), _answers(world.predict(rows)))
-        for i, (kind, rows) in enumerate(traffic.honest(world, calibrate, callers, queries))
+        for i, (kind, rows) in enumerate(honest_callers.honest(world, calibrate, callers, queries))
     ]
     calibration = calibrating.calibrate(
         Table(reference[:, seen], columns), streams, false_alarms=detect.false_alarms, seed=seed % 2**31
@@ -62,10 +62,10 @@ def watch(
     fresh = max(10, callers // 4)
     flagged = sum(
         _first(Detectors(detect, calibration), f"honest-{i}", rows[:, seen], world.predict(rows)) is not None
-        for i, (_, rows) in enumerate(traffic.honest(world, honest, fresh, queries))
+        for i, (_, rows) in enumerate(honest_callers.honest(world, honest, fresh, queries))
     )
     found = []
-    for i, name in enumerate(traffic.ATTACKS):
+    for i, name in enumerate(attackers.ATTACKS):
         progress(f"detecting {name}", 2 + i)
         found.append(_stream(world, name, detect, calibration, students, queries, attack))
     return Detection(tuple(found), flagged / fresh, fresh, queries)
@@ -85,7 +85,7 @@ def _stream(
     signals: Counter[str] = Counter()
     rows = answers = np.empty((0, 0))
     for _ in range(ATTACKERS):
-        rows, answers = traffic.record(world, name, rng, queries)
+        rows, answers = attackers.record(world, name, rng, queries)
         first = _first(Detectors(detect, calibration), name, rows[:, world.seen], answers)
         firsts.append(np.inf if first is None else first[0])
         if first is not None:

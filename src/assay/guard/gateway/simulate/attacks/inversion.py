@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from assay.guard.gateway.simulate.interface import Labelled
-from assay.guard.gateway.simulate.traffic import Rng
+from assay.guard.gateway.simulate.world import Rng
 
 CLASSES = 4
 """Classes that are tried."""

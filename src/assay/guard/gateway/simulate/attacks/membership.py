@@ -13,7 +13,7 @@ import numpy as np
 
 from assay.errors import MissingExtraError
 from assay.guard.gateway.simulate.interface import Labelled
-from assay.guard.gateway.simulate.traffic import Rng
+from assay.guard.gateway.simulate.world import Rng
 
 COPIES = 25
 """Noisy copies of a row."""

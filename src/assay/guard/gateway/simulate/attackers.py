@@ -1,148 +1,21 @@
-"""Callers as generators: honest ones of five kinds, and attackers who ask a model through an `Oracle`.
+"""Attackers who ask a model through an `Oracle`, as a detector sees them: for `simulate` (its attacks on a user's model
+may start here), and for the detectors' tests and benchmark.
 
-For `simulate` (its attacks on a user's model may start here), for calibrating on training rows alone, and for the
-detectors' tests and benchmark. Everything is drawn from the generator that is passed in, stays in memory and asks only
-the predictor that it was given. A stream is a matrix of rows; `record` runs an attack and gives what was asked and
-answered. An attack never ends by itself: the oracle's limit ends it.
+Everything is drawn from the generator that is passed in, stays in memory and asks only the predictor that it was given.
+`record` runs an attack and gives what was asked and answered. An attack never ends by itself: the oracle's limit does
+that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from assay.errors import MissingExtraError
 from assay.guard.gateway.simulate.texts import snapped
-
-Predict = Callable[[np.ndarray], np.ndarray]
-"""Rows to probabilities, rows by classes."""
-Rng = np.random.Generator
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """A model and what its inputs look like. Columns are plain numbers; a group is a choice in one-hot form."""
-
-    predict: Predict
-    draw: Callable[[Rng, int], np.ndarray]
-    """Fresh rows of the population that honest callers ask about."""
-    low: np.ndarray
-    """Least value of each column."""
-    high: np.ndarray
-    step: np.ndarray
-    """Grid of each column; 0: any number."""
-    spread: np.ndarray
-    """What honest callers' noise is measured in: a standard deviation; 0 for columns that nobody measures."""
-    groups: tuple[tuple[int, ...], ...] = ()
-    members: np.ndarray | None = None
-    """Training rows, for membership inference; None: fresh rows."""
-    texts: tuple[tuple[int, ...], ...] = ()
-    """Those of the groups that are one column of text: a caller cannot send what lies between two values."""
-
-    @property
-    def seen(self) -> np.ndarray:
-        """Places of the columns that detectors look at: texts have no distance."""
-        return np.setdiff1d(np.arange(len(self.low)), [place for text in self.texts for place in text])
-
-    @property
-    def range(self) -> np.ndarray:
-        """High minus low, 1 where they are the same."""
-        found: np.ndarray = np.where(self.high > self.low, self.high - self.low, 1.0)
-        return found
-
-    def valid(self, rows: np.ndarray) -> np.ndarray:
-        """Which rows a schema made from training data lets through: ranges, grids, exactly one of each group."""
-        steps = np.where(self.step > 0, self.step, 1.0)
-        off = np.abs(rows / steps - np.round(rows / steps)) * steps
-        good = np.asarray(((rows >= self.low - 1e-9) & (rows <= self.high + 1e-9)).all(axis=1))
-        good &= ((self.step == 0) | (off < 1e-6)).all(axis=1)
-        for group in self.groups:
-            part = rows[:, list(group)]
-            good &= ((np.abs(part) < 1e-9) | (np.abs(part - 1) < 1e-9)).all(axis=1) & (
-                np.abs(part.sum(axis=1) - 1) < 1e-9
-            )
-        return good
-
-    def jitter(self, rows: np.ndarray, level: float, rng: Rng) -> np.ndarray:
-        """The same rows as another sensor or clerk would state them, always valid; ``level`` in spreads."""
-        moved = rows + rng.normal(size=rows.shape) * level * self.spread
-        moved = np.where(self.step > 0, np.round(moved / np.where(self.step > 0, self.step, 1.0)) * self.step, moved)
-        moved = np.clip(moved, self.low, self.high)
-        for group in self.groups:
-            moved[:, list(group)] = rows[:, list(group)]
-        return np.asarray(moved)
-
-
-# Honest callers
-
-
-def independent(world: World, rng: Rng, count: int) -> np.ndarray:
-    """One new entity after the other."""
-    return world.jitter(world.draw(rng, count), _level(rng), rng)
-
-
-def skewed(world: World, rng: Rng, count: int) -> np.ndarray:
-    """Only a part of the population: a region, a product."""
-    rows = world.draw(rng, 4 * count)
-    along = (rows / world.range) @ rng.normal(size=rows.shape[1])
-    chosen = np.argsort(along)[-count:]
-    return world.jitter(rows[rng.permutation(chosen)], _level(rng), rng)
-
-
-def polling(world: World, rng: Rng, count: int) -> np.ndarray:
-    """A few entities again and again, as they change a little or not at all."""
-    entities = world.draw(rng, int(rng.integers(3, 20)))
-    return world.jitter(entities[rng.integers(len(entities), size=count)], _level(rng) * rng.integers(2), rng)
-
-
-def autocorrelated(world: World, rng: Rng, count: int) -> np.ndarray:
-    """Each entity resembles the one before it: a slow walk through the population."""
-    rows = world.draw(rng, 2 * count)
-    ordered = np.argsort((rows / world.range) @ rng.normal(size=rows.shape[1]))
-    walk = np.cumsum(rng.normal(size=count) * 0.05 * len(rows))
-    places = np.abs((walk + rng.integers(len(rows))) % (2 * len(rows)) - len(rows)).astype(int)
-    return world.jitter(rows[ordered[np.clip(places, 0, len(rows) - 1)]], _level(rng), rng)
-
-
-def retrying(world: World, rng: Rng, count: int) -> np.ndarray:
-    """Independent, and one of the last five queries again after a time-out."""
-    rows = independent(world, rng, count)
-    share = rng.uniform(0.1, 0.3)
-    for i in range(1, count):
-        if rng.random() < share:
-            rows[i] = rows[i - int(rng.integers(1, min(i, 5) + 1))]
-    return rows
-
-
-HONEST: Mapping[str, tuple[Callable[[World, Rng, int], np.ndarray], float]] = {
-    "independent": (independent, 0.40),
-    "skewed": (skewed, 0.25),
-    "polling": (polling, 0.10),
-    "autocorrelated": (autocorrelated, 0.15),
-    "retrying": (retrying, 0.10),
-}
-"""Kinds of honest callers and their shares."""
-
-
-def honest(world: World, rng: Rng, callers: int, queries: int) -> Iterator[tuple[str, np.ndarray]]:
-    """Kind and rows of so many callers, in the shares of `HONEST`, mixed."""
-    names = list(HONEST)
-    kinds = np.repeat(np.arange(len(names)), np.round([HONEST[name][1] * callers for name in names]).astype(int))
-    kinds = np.concatenate([kinds, np.zeros(max(0, callers - len(kinds)), int)])[:callers]
-    for kind in rng.permutation(kinds):
-        name = names[int(kind)]
-        yield name, HONEST[name][0](world, rng, queries)
-
-
-def _level(rng: Rng) -> float:
-    """Each caller's own noise: up to a tenth of a column's spread."""
-    return float(rng.uniform(0, 0.1))
-
-
-# Attackers
+from assay.guard.gateway.simulate.world import Rng, World
 
 
 class Enough(Exception):
