@@ -141,17 +141,22 @@ def test_envoy_asks_before_it_passes_on_and_closes_when_it_cannot(tmp_path: Path
     chain = document["static_resources"]["listeners"][0]["filter_chains"][0]
     manager = chain["filters"][0]["typed_config"]
     names = [one["name"] for one in manager["http_filters"]]
-    assert [name.rpartition(".")[2] for name in names] == ["question", "rbac", "ext_authz", "router"]
-    ask = manager["http_filters"][2]["typed_config"]
+    order = ["rbac", "buffer", "question", "ext_authz", "forwarded", "router"]
+    assert [name.rpartition(".")[2] for name in names] == order
+    filters = dict(zip(names, manager["http_filters"], strict=True))
+    ask = filters["envoy.filters.http.ext_authz"]["typed_config"]
     assert ask["failure_mode_allow"] is False and ask["http_service"]["server_uri"]["cluster"] == "assay_service"
     # Envoy itself refuses the paths of kserve-v1 without it.
     (layer,) = document["layered_runtime"]["layers"]
     assert layer["static_layer"]["re2"]["max_program_size"]["error_level"] > 1000
     assert manager["normalize_path"] is False and manager["path_with_escaped_slashes_action"] == "REJECT_REQUEST"
     assert chain["transport_socket"]["typed_config"]["require_client_certificate"] is True
-    mutations = manager["http_filters"][0]["typed_config"]["mutations"]["request_mutations"]
+    mutations = filters["assay.question"]["typed_config"]["mutations"]["request_mutations"]
     gone = [one["remove"] for one in mutations if "remove" in one]
     said = {one["append"]["header"]["key"]: one["append"] for one in mutations if "append" in one}
+    kept = {name for name, one in said.items() if one["append_action"] == "OVERWRITE_IF_EXISTS"}
+    assert kept == {"authorization", "x-request-id", "user-agent", "x-api-key"}  # the first of several lines
+    said = {name: one for name, one in said.items() if name not in kept}
     # Taken away first: a value that is empty, as without a certificate, would leave the caller's in its place.
     assert {name.decode() for name in asking.OURS} == set(gone) >= said.keys()
     assert all("remove" in one for one in mutations[: len(gone)])
@@ -159,11 +164,17 @@ def test_envoy_asks_before_it_passes_on_and_closes_when_it_cannot(tmp_path: Path
     forgotten = [one["remove_on_match"]["key_matcher"]["prefix"] for one in mutations if "remove_on_match" in one]
     assert forgotten == ["x-assay-", "x-envoy-"]  # what the service says, and what the router would do
     assert all(one["append_action"] == "OVERWRITE_IF_EXISTS_OR_ADD" for one in said.values())
-    asked, through, rest = manager["route_config"]["virtual_hosts"][0]["routes"]
+    asked, unmeasured, through, rest = manager["route_config"]["virtual_hosts"][0]["routes"]
     assert rest["direct_response"]["status"] == 404
     forged = {"x-forwarded-user", "x-original-url", "x-http-method-override"}
     assert {"authorization", "x-api-key", *forged} <= set(asked["request_headers_to_remove"])
     assert asked["route"]["host_rewrite_literal"] == "10.1.2.3:8080"
+    # A body that declares no length is waited for, so that the service is told one.
+    assert "envoy.filters.http.buffer" in unmeasured["typed_per_filter_config"]
+    assert asked["match"]["headers"] == [{"name": "content-length", "present_match": True}]
+    bounds = document["static_resources"]["clusters"][0]["circuit_breakers"]["thresholds"][0]
+    assert bounds["max_connections"] == settings.connections > 1024, "which is Envoy's own bound"
+    assert through["route"]["upgrade_configs"]
     disabled = through["typed_per_filter_config"]["envoy.filters.http.ext_authz"]["disabled"]
     assert disabled and "envoy.filters.http.ext_authz" not in asked.get("typed_per_filter_config", {})
     clusters = {one["name"]: one for one in document["static_resources"]["clusters"]}

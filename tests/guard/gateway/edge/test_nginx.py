@@ -20,7 +20,7 @@ def test_of_two_headers_the_model_gets_the_one_that_was_decided_about(tmp_path: 
         )
         twice = "x-variant: a\r\nx-variant: b\r\n\r\n{}"
         assert b" 200 " in edges.raw(it.port, (head + twice).encode())
-        told = it.rooms.log[0].headers[b"x-variant"].decode()
+        told = edges.until(lambda: it.rooms.log)[0].headers[b"x-variant"].decode()
         assert it.model.requests[0][1]["x-variant"] == told == "a"
 
 

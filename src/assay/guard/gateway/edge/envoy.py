@@ -1,4 +1,4 @@
-"""Envoy (1.30 and newer): one static configuration, as JSON, which is YAML. Nothing of the settings is pasted into
+"""Envoy (tried with 1.40): one static configuration, as JSON, which is YAML. Nothing of the settings is pasted into
 text, so that no value can become another key.
 """
 
@@ -7,31 +7,15 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from assay.guard.gateway.edge.envoy_filters import HTTP, V3, cidr, filters, header, span
-from assay.guard.gateway.edge.plan import FORGED, Location, Plan
+from assay.guard.gateway.edge.envoy_answers import V3, log, refusals
+from assay.guard.gateway.edge.envoy_filters import BUFFERED, cidr, filters, span
+from assay.guard.gateway.edge.envoy_routes import NOWHERE, host, stranger
+from assay.guard.gateway.edge.plan import Location, Plan
 from assay.guard.gateway.edge.words import Address
-from assay.guard.gateway.service import asking
 
 MAIN = "envoy.yaml"
-
-_LOG = {
-    "requestId": "%REQ(X-ASSAY-REQUEST-ID)%",
-    "ip": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
-    "caller": "%REQ(X-ASSAY-CALLER)%",
-    "user": "%REQ(X-ASSAY-USER)%",
-    "requestTime": "%START_TIME(%d/%b/%Y:%H:%M:%S +0000)%",
-    "httpMethod": "%REQ(:METHOD)%",
-    "resourcePath": "%PATH(NQ)%",
-    "status": "%RESPONSE_CODE%",
-    "protocol": "%PROTOCOL%",
-    "responseLength": "%BYTES_SENT%",
-    "requestTimeEpoch": "%START_TIME(%s%3f)%",
-    "responseLatency": "%DURATION%",
-    "requestLength": "%BYTES_RECEIVED%",
-    "rule": "%RESP(X-ASSAY-RULE)%",
-    "error": "%RESPONSE_CODE_DETAILS%",
-}
-"""Our access log's names; times are milliseconds."""
+_STREAMS = 100
+"""Requests of one HTTP/2 connection at the same time."""
 
 
 def files(plan: Plan) -> dict[str, bytes]:
@@ -42,13 +26,14 @@ def files(plan: Plan) -> dict[str, bytes]:
 def notes(plan: Plan) -> tuple[str, ...]:
     """What Envoy does in another way."""
     said = ["Envoy: addresses that are denied later reach it through the decision service only, or by a new export."]
-    said.append("Envoy: a POST needs Content-Length (403 without), by which the service holds sizes.body.")
+    said.append(
+        "Envoy: a POST that it asks about needs Content-Length (411 without), by which the service holds sizes.body."
+    )
+    said.append("Envoy: sizes.line is held together with sizes.headers only.")
     if plan.floods:
         said.append("Envoy: rates by address are held by the decision service only.")
     if plan.settings.connections_by_address:
         said.append("Envoy: connections-by-address is not held; connections is.")
-    if len(plan.upstreams) > 1 and any(one.websocket for one in plan.locations):
-        said.append("Envoy: WebSocket routes to several model servers are told apart by their paths alone.")
     if plan.user:
         said.append("Envoy: --user is nothing it takes; start it as that account.")
     return tuple(said)
@@ -58,6 +43,8 @@ def document(plan: Plan) -> dict[str, Any]:
     """The configuration."""
     clusters = [_cluster("assay_service", plan.service, plan)]
     clusters += [_cluster(f"assay_model_{i}", _target(plan, one), plan) for i, one in enumerate(plan.locations)]
+    if len(plan.upstreams) > 1:
+        clusters.append({"name": NOWHERE, "type": "STATIC", "load_assignment": {"cluster_name": NOWHERE}})
     return {
         "static_resources": {
             "listeners": [_listener(plan, i, one) for i, one in enumerate(plan.listens)],
@@ -110,7 +97,7 @@ def _listener(plan: Plan, i: int, address: Address) -> dict[str, Any]:
     return {
         "name": f"assay_{i}",
         "address": _address(address),
-        "per_connection_buffer_limit_bytes": 1 << 20,
+        "per_connection_buffer_limit_bytes": BUFFERED,
         "filter_chains": [chain],
     }
 
@@ -127,6 +114,7 @@ def _manager(plan: Plan) -> dict[str, Any]:
         "skip_xff_append": True,
         "normalize_path": False,
         "merge_slashes": False,
+        "strip_any_host_port": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
         "server_header_transformation": "PASS_THROUGH" if settings.server_header else "OVERWRITE",
         "request_headers_timeout": span(timeouts.head),
@@ -135,24 +123,17 @@ def _manager(plan: Plan) -> dict[str, Any]:
         "common_http_protocol_options": {
             "idle_timeout": span(timeouts.idle),
             "max_headers_count": settings.sizes.count,
-            "headers_with_underscores_action": "REJECT_REQUEST",
+            "headers_with_underscores_action": "DROP_HEADER",
         },
-        "http_protocol_options": {"accept_http_10": False},
-        "http2_protocol_options": {"max_concurrent_streams": 100, "allow_connect": False},
+        "http_protocol_options": {"accept_http_10": True},
+        "http2_protocol_options": {"max_concurrent_streams": _STREAMS, "allow_connect": False},
         "forward_client_cert_details": "SANITIZE",
         "generate_request_id": False,
         "upgrade_configs": [{"upgrade_type": "websocket", "enabled": False}],
-        "access_log": [
-            {
-                "name": "envoy.access_loggers.stdout",
-                "typed_config": {
-                    "@type": f"{V3}.access_loggers.stream.v3.StdoutAccessLog",
-                    "log_format": {"json_format": _LOG, "omit_empty_values": False},
-                },
-            }
-        ],
+        "access_log": log(),
+        "local_reply_config": refusals(),
         "http_filters": filters(plan),
-        "route_config": {"virtual_hosts": [_host(plan)]},
+        "route_config": {"virtual_hosts": [host(plan), *([stranger()] if plan.hosts else [])]},
     }
 
 
@@ -172,55 +153,13 @@ def _forwarded(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _host(plan: Plan) -> dict[str, Any]:
-    routes = []
-    for i, one in enumerate(plan.locations):
-        gone = [name.decode() for name in sorted(asking.OURS)]
-        action: dict[str, Any] = {
-            "cluster": f"assay_model_{i}",
-            "timeout": "0s",
-            "idle_timeout": span(max(one.timeouts.stream, one.timeouts.first_byte)),
-        }
-        if one.websocket:
-            action["upgrade_configs"] = [{"upgrade_type": "websocket"}]
-        route: dict[str, Any] = {
-            "match": {"safe_regex": {"regex": one.pattern}},
-            "route": action,
-        }
-        add = {
-            "x-forwarded-for": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
-            "x-forwarded-proto": "https" if plan.certificate else "http",
-        }
-        if one.through:
-            unasked = {"@type": f"{HTTP}.ext_authz.v3.ExtAuthzPerRoute", "disabled": True}
-            route["typed_per_filter_config"] = {"envoy.filters.http.ext_authz": unasked}
-        else:
-            if len(plan.upstreams) > 1 and not one.websocket:
-                # Chosen anew after the answer: a request goes where the service's own route leads, or nowhere.
-                route["match"]["headers"] = [{"name": "x-assay-route", "string_match": {"exact": str(i)}}]
-            action["host_rewrite_literal"] = one.upstream.authority
-            gone = [*FORGED, "authorization", plan.key_header]
-            add["x-request-id"] = "%REQ(X-ASSAY-REQUEST-ID)%"
-            route["response_headers_to_add"] = [header("x-request-id", "%REQ(X-ASSAY-REQUEST-ID)%")]
-        route["request_headers_to_remove"] = list(dict.fromkeys(gone))
-        route["request_headers_to_add"] = [header(name, value) for name, value in add.items()]
-        routes.append(route)
-    # Nothing else leads anywhere, but it is asked about too.
-    routes.append({"match": {"prefix": "/"}, "direct_response": {"status": 404}})
-    return {"name": "assay", "domains": _domains(plan), "routes": routes}
-
-
-def _domains(plan: Plan) -> list[str]:
-    if not plan.hosts:
-        return ["*"]
-    return [*plan.hosts, *(f"{one}:*" for one in plan.hosts if not one.startswith("*") and "[" not in one)]
-
-
 def _cluster(name: str, address: Address, plan: Plan) -> dict[str, Any]:
     made: dict[str, Any] = {
         "name": name,
         "type": "STATIC" if address.file or _literal(address.host) else "STRICT_DNS",
         "connect_timeout": span(plan.settings.timeouts.connect),
+        # Envoy's own bounds are 1024 of each.
+        "circuit_breakers": {"thresholds": [_bounds(plan.settings.connections)]},
         "load_assignment": {
             "cluster_name": name,
             "endpoints": [{"lb_endpoints": [{"endpoint": {"address": _address(address)}}]}],
@@ -242,6 +181,11 @@ def _cluster(name: str, address: Address, plan: Plan) -> dict[str, Any]:
             },
         }
     return made
+
+
+def _bounds(connections: int) -> dict[str, int]:
+    waiting = min(connections * _STREAMS, (1 << 32) - 1)
+    return {"max_connections": connections, "max_pending_requests": waiting, "max_requests": waiting}
 
 
 def _address(address: Address) -> dict[str, Any]:
