@@ -45,11 +45,23 @@ class Rooms:
 
     def __init__(self) -> None:
         self.left: list[Context] = []
-        self.log: list[Context] = []
+        self._begun = 0
+        self._log: list[Context] = []
         self.fails = False
         self.needs = 0
         self.method = "POST"
         self.index = 0
+
+    @property
+    def log(self) -> list[Context]:
+        """Of every request that has begun: the service answers before it writes down."""
+        until(lambda: len(self._log) >= self._begun)
+        return self._log
+
+    def forget(self) -> None:
+        """As if nobody had asked."""
+        self.log.clear()
+        self._begun = 0
 
     # Routes
     def route(self, method: str, path: str) -> Route | Decision:
@@ -88,6 +100,7 @@ class Rooms:
 
     # Rules
     def address(self, context: Context) -> None:
+        self._begun += 1
         context.address = context.peer
         forwarded = context.headers.get(b"x-forwarded-for")
         if forwarded and context.peer == "127.0.0.1":
@@ -112,7 +125,7 @@ class Rooms:
 
     # Log, observer and standings
     def write(self, context: Context) -> None:
-        self.log.append(context)
+        self._log.append(context)
 
     def draw(self, context: Context) -> int:
         return self.needs

@@ -33,7 +33,7 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Iterator[edges.Edge]:
 def it(plain: edges.Edge) -> edges.Edge:
     """It, as if nobody had asked before."""
     plain.model.requests.clear()
-    plain.rooms.log.clear()
+    plain.rooms.forget()
     plain.model.said, plain.rooms.method = b"", "POST"
     return plain
 
