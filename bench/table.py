@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 
@@ -125,9 +126,9 @@ SOAK = """
 Half an hour with {workers} workers on Redis (`bench/gateway_soak.py`), with slow clients ({slow_clients:,}), aborted
 uploads ({aborted_uploads:,}), a model server that fails, {reloads} reloads, and Redis stopped and started again in the
 middle: {answers:,} answers, {lost:,} of them not in the log and {twice:,} in it twice; callers who asked far more than
-they may got {least:.1%} to {most:.1%} of their limit; no process's memory grew by more than {growth:.1%} over the last
-two thirds. {said} Measured before requests were remembered in batches, rates counted by a clock of their own, and the
-proxy was laid out in layers; not repeated at this length since.
+they may got {least:.1%} to {most:.1%} of what an exact bucket lets through of the same questions, and never more than
+{at_once:.0f} at once (burst: {burst}); no process's memory grew by more than {growth:.1%} over the last two thirds.
+{said}
 """
 
 
@@ -215,6 +216,12 @@ def detections() -> list[str]:
     return lines
 
 
+def _design(name: str, row: dict[str, Any], said: str) -> str:
+    """A row of ``bench/gateway.py``."""
+    times = f"{row['p50']:.2f} / {row['p99']:.2f} ms"
+    return f"| {name} | {row['rps']:,.0f} | {row['cpu']:.1f} µs | {said} | {times} | {row['errors']:,} |\n"
+
+
 def gateways() -> list[str]:
     """The sections of ``bench/gateway.py`` and ``bench/gateway_soak.py``."""
     document = json.loads((HERE / "results/gateway.json").read_text())
@@ -229,10 +236,12 @@ def gateways() -> list[str]:
             over = " (missed)" if added > middle["claim_us"] else ""
             said = f"+{added:.1f} µs | {middle['claim_us']:g} µs{over}"
         name = {"bare": "uvicorn, bare application", "guarded": "uvicorn, guarded"}.get(row["design"], row["design"])
-        lines.append(
-            f"| {name} | {row['rps']:,.0f} | {row['cpu']:.1f} µs | {said} | {row['p50']:.2f} / {row['p99']:.2f} ms "
-            f"| {row['errors']:,} |\n"
-        )
+        lines.append(_design(name, row, said))
+    for edge, found in document.get("edges", {}).items():
+        for row in found["rows"]:
+            ratio = found["ratios"].get(row["design"])
+            said = f"{ratio['median']:.2f} of {edge} | " if ratio else " | "
+            lines.append(_design(row["design"], row, said))
     missed = " (missed)" if decide["us"] > decide["claim_us"] else ""
     lines.append(f"\nThe decision alone takes {decide['us']:.2f} µs; the claim is {decide['claim_us']:g}{missed}.\n")
     soaked = HERE / "results/gateway_soak.json"
@@ -246,6 +255,7 @@ def gateways() -> list[str]:
                 least=min(shares),
                 most=max(shares),
                 growth=max(found["growth"]),
+                at_once=max(one["most"] for one in found["limits"].values()),
                 said=f"{problems}.",
             )
         )
