@@ -78,8 +78,16 @@ def test_what_is_wrong_is_said(tmp_path, lines, wrong):
 
 
 def test_a_tolerated_level_is_none_that_was_asked_for(tmp_path):
-    assert not broken(look(tmp_path, line(level="log")))
+    found = look(tmp_path, line(level="log"))
+    assert not broken(found)
+    [said] = [check.message for check in found.checks if check.check == "endpoint:callers"]
+    assert said == "1 caller(s) flagged, none of them treated otherwise"
     assert broken(look(tmp_path, line(level="log"), limits=Limits(tolerate=())))
+
+
+def test_a_person_may_have_blocked_a_caller_as_well(tmp_path):
+    found = look(tmp_path, line(), line(level="block", rule="detect", status="403"))
+    assert "by a detector or a person (block)" in found.violations[0].message
 
 
 def test_an_hour_without_an_answer_decides_nothing(tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import polars
@@ -64,7 +64,7 @@ def test_evidence_that_is_too_old_proves_nothing_any_more(file, tmp_path):
     file.write(model={**attested_model(tmp_path), "policy": "policy.yml"})
     settings = serving.read("gateway.yaml")
     assert serving.judge(settings).exit_code == 0
-    later = datetime.now(UTC).replace(year=datetime.now(UTC).year + 1)
+    later = datetime.now(UTC) + timedelta(days=365)
     assert serving.judge(settings, now=later).exit_code in (1, 3)
     assert replace(serving.judge(settings), problem="").version == serving.judge(settings).version
 
@@ -77,6 +77,17 @@ def test_the_rule_that_is_named_is_the_one_that_does_not_accept(file, tmp_path):
     file.write(model={**attested_model(tmp_path), "policy": "policy.yml", "gate": "deploy"})
     judged = serving.judge(serving.read("gateway.yaml"))
     assert "Bill of materials" in judged.problem and "Other gate" not in judged.problem
+
+
+def test_a_rule_that_was_broken_is_named_before_one_without_evidence(file, tmp_path):
+    rules = "{id: bill, name: Bill of materials, risk: R, require: {evidence: sbom}}"
+    rules += ", {id: signed, name: Signature, risk: R, require: {evidence: model-signature}}"
+    policy = f"assay-policy: 1\nid: p\nname: P\nversion: 1\ncontrols:\n- {{id: c, name: C, rules: [{rules}]}}\n"
+    (tmp_path / "policy.yml").write_text(policy)
+    file.write(model={**attested_model(tmp_path), "policy": "policy.yml"})
+    (tmp_path / "model" / "weights.bin").write_bytes(b"another")
+    problem = serving.judge(serving.read("gateway.yaml")).problem
+    assert problem.startswith("the policy p says fail: Signature:") and "weights.bin" in problem
 
 
 AT_SERVE = "{id: watched, name: Watched, risk: R, when: {gate: serve}, require: {evidence: monitoring}}"

@@ -190,6 +190,26 @@ def test_doctor(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "extra"),
+    [
+        (["baseline", "data.csv"], "watch"),
+        (["monitor", "check", "--baseline", "baseline.json", "--data", "data.csv"], "watch"),
+        (["gateway", "calibrate", "--data", "data.csv", "--captured", "kept", "-O", "calibration.json"], "gateway"),
+    ],
+)
+def test_a_missing_extra_is_named(tmp_path: Path, arguments: list[str], extra: str) -> None:
+    (tmp_path / "data.csv").write_text("a,b\n1,2\n3,4\n")
+    (tmp_path / "baseline.json").write_text("{}")
+    code = (
+        "import sys; sys.modules.update(numpy=None, polars=None)\n"  # as where neither is installed
+        "from assay.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    )
+    said = subprocess.run([sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True)
+    assert said.returncode == 3 and "Traceback" not in said.stderr, said.stderr
+    assert f"needs the extra '{extra}'" in said.stderr and f"pip install '.[{extra}]'" in said.stderr
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["verify", "nowhere"],

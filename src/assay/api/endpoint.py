@@ -158,7 +158,9 @@ def judge(summary: Summary, window: Window, version: str, limits: Limits, moved:
             )
         )
     if not flagged:
-        checks.append(Check("endpoint:callers", nothing or Outcome.HOLDS, message="no caller was flagged"))
+        count = len(summary.flagged)
+        message = f"{count:,} caller(s) flagged, none of them treated otherwise" if count else "no caller was flagged"
+        checks.append(Check("endpoint:callers", nothing or Outcome.HOLDS, message=message))
     checks += [
         Check(
             "endpoint:callers",
@@ -166,7 +168,7 @@ def judge(summary: Summary, window: Window, version: str, limits: Limits, moved:
             feature=name,
             expected="ok",
             observed=level,
-            message=f"this caller asked as somebody does who copies or inverts the model ({level})",
+            message=f"treated as somebody who copies or inverts the model, by a detector or a person ({level})",
         )
         for name, level in list(flagged.items())[:FLAGGED]
     ]

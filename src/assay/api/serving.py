@@ -116,8 +116,9 @@ def judge(settings: Settings, *, cached: bool = False, now: datetime | None = No
         return Judged("", error.message, error.exit_code)
     if decision.accepted:
         return Judged(decision.sha256, "", 0, decision.warnings)
-    worst = min(decision.results, key=lambda one: one.effective.rank)  # what is not for this gate is the best of all
-    said = f"the policy {decision.policy.id} says {decision.verdict.value}: {worst.name}: {worst.reason}"
+    # A rule that was broken says more than one without evidence; what is not for this gate is the best of all.
+    worst = min(decision.results, key=lambda one: (not one.effective.rejects, one.effective.rank))
+    said = f"the policy {decision.policy.id} says {worst.effective.value}: {worst.name}: {worst.reason}"
     return Judged(decision.sha256, said, decision.exit_code, decision.warnings)
 
 

@@ -30,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         description="Read a gateway file and all that it names, prove its model, and serve nothing. Exit code 0: it "
         "would be served, 1: the policy rejects the model, 2: the file is wrong, 3: the model could not be judged.",
     )
-    check.add_argument("--config", metavar="FILE", required=True, help="the gateway file")
+    check.add_argument("--config", default=argparse.SUPPRESS, metavar="FILE", help="the gateway file")
     check.add_argument("--json", action="store_true", help="the result as JSON on standard output")
     check.set_defaults(run=check_file)
     service = actions.add_parser(
@@ -39,7 +39,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         description="Decide for an nginx, HAProxy or Envoy that asks: see 'assay gateway export', which writes its "
         "configuration.",
     )
-    service.add_argument("--config", metavar="FILE", required=True, help="the gateway file")
+    service.add_argument("--config", default=argparse.SUPPRESS, metavar="FILE", help="the gateway file")
     service.add_argument(
         "--at", metavar="unix:PATH", default="unix:gateway.sock", help="where it is asked (default: unix:gateway.sock)"
     )
@@ -77,20 +77,16 @@ def serve(parsed: argparse.Namespace) -> int:
 
 def decide(parsed: argparse.Namespace) -> int:
     """The decision service alone."""
-    from assay.api.serving import read
-
-    path = parsed.config
-    return _run(lambda: read(path), service=_absolute(parsed.at), proxy=False)
+    return _run(_loader(_of_a_file(parsed)), service=_absolute(parsed.at), proxy=False)
 
 
 def check_file(parsed: argparse.Namespace) -> int:
     """What would be served, and whether it would."""
     from assay.api.serving import judge
-    from assay.api.serving import read as reading
     from assay.guard.gateway.running import checking, rooms
 
     rooms.require_extra()
-    read = reading(parsed.config)
+    read = _loader(_of_a_file(parsed))()
     proxied = bool(read.upstream) or any(route.upstream is not None for route in read.routes)
     notes = checking.check_gateway(read, proxy=proxied)
     judged = judge(read) if read.model is not None else None
@@ -174,6 +170,12 @@ def _ready(settings: Settings, service: str | None) -> Callable[[Sequence[str]],
         printing.note(f"assay: the gateway listens on {', '.join(where)}")
 
     return ready
+
+
+def _of_a_file(parsed: argparse.Namespace) -> argparse.Namespace:
+    if parsed.config is None:
+        raise UsageError(f"which gateway file? 'assay gateway {parsed.action}' reads one", hint="--config gateway.yaml")
+    return parsed
 
 
 def _loader(parsed: argparse.Namespace) -> Callable[[], Settings]:

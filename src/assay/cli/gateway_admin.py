@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from assay.cli import printing
-from assay.errors import UsageError
+from assay.errors import DocumentError, UsageError
 
 LEVELS = ("log", "slow", "harden", "approve", "block")
 DEFAULT_CONFIG = "gateway.yaml"
@@ -23,7 +23,9 @@ def configure(actions: Any) -> None:
         group = made.add_argument_group(f"which gateway (default: that of {DEFAULT_CONFIG})")
         group.add_argument("--admin", metavar="LISTEN", help="where its admin API is: unix:PATH or 127.0.0.1:PORT")
         group.add_argument("--token", metavar="FILE", help="file with its token")
-        group.add_argument("--config", metavar="FILE", help="its gateway.yaml, which names both")
+        group.add_argument(
+            "--config", default=argparse.SUPPRESS, metavar="FILE", help="its gateway.yaml, which names both"
+        )
         made.add_argument("--json", action="store_true", help="the result as JSON on standard output")
         made.set_defaults(run=run)
         return made
@@ -151,6 +153,11 @@ def _call(parsed: argparse.Namespace, method: str, path: str, body: Any = None) 
             raise UsageError(
                 f"which gateway? {error.message}", hint="--config FILE, or --admin LISTEN with --token FILE"
             ) from None
+        except DocumentError as error:
+            told = f"{error.hint}; " if error.hint else ""
+            raise DocumentError(
+                error.message, hint=f"{told}a running gateway also answers to --admin LISTEN with --token FILE"
+            ) from None
         listen, token = listen or configured[0], token or configured[1]
     return client.call(listen, token, method, path, body)
 
@@ -175,7 +182,6 @@ def _until(until: float | None) -> str:
 def _seconds(text: str | None) -> float | None:
     if text is None:
         return None
-    from assay.errors import DocumentError
     from assay.policy import durations
 
     try:

@@ -19,7 +19,7 @@ def configure(actions: Any) -> None:
         "service about each request, and passes on nothing while that does not answer.",
     )
     made.add_argument("edge", choices=("nginx", "haproxy", "envoy"))
-    made.add_argument("--config", required=True, metavar="FILE", help="the gateway's file")
+    made.add_argument("--config", default=argparse.SUPPRESS, metavar="FILE", help="the gateway's file")
     made.add_argument("-O", "--output-folder", required=True, metavar="DIR", help="folder that is written (made)")
     made.add_argument(
         "--service",
@@ -45,6 +45,8 @@ def export(parsed: argparse.Namespace) -> int:
     from assay.guard.gateway.edge import export as make
     from assay.guard.gateway.settings import load
 
+    if parsed.config is None:
+        raise UsageError("an export is made from a gateway file", hint="--config gateway.yaml")
     settings = load(parsed.config)
     service = parsed.service or "unix:" + settings.path("gateway.sock")
     place = parsed.secret or (settings.path(settings.service_secret) if settings.service_secret else None)

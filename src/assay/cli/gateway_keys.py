@@ -43,7 +43,9 @@ def configure(actions: Any) -> None:
             )
             made.add_argument("--expires", metavar="SPAN", help="how long it lives: 90d, 12h")
         made.add_argument("-f", "--file", metavar="FILE", help=f"the file of keys (default: {DEFAULT})")
-        made.add_argument("--config", metavar="FILE", help="gateway.yaml, which names the file of keys")
+        made.add_argument(
+            "--config", default=argparse.SUPPRESS, metavar="FILE", help="gateway.yaml, which names the file of keys"
+        )
         made.add_argument("--json", action="store_true", help="the result as JSON on standard output")
         made.set_defaults(run=run)
         return made

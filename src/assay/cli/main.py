@@ -8,9 +8,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from importlib import import_module
+from typing import NoReturn
 
 import assay
-from assay.errors import AssayError, UsageError
+from assay.errors import AssayError, MissingExtraError, UsageError
 
 COMMANDS = {
     "bom": "what is in a target: a bill of materials, signed with -o attest",
@@ -34,6 +35,9 @@ COMMANDS = {
     "doctor": "what works here, and what is missing for what",
 }
 
+EXTRAS = {"baseline": "watch", "monitor": "watch", "gateway": "gateway"}
+"""The extra that a command needs for nearly all that it does."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the exit code: 0 accepted, 1 rejected, 2 wrong usage, 3 could not decide."""
@@ -48,6 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except AssayError as error:
         print(f"assay: {printable(str(error))}", file=sys.stderr)
         return error.exit_code
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(next((argument for argument in arguments if not argument.startswith("-")), ""))
+        if extra is None or not error.name or error.name.partition(".")[0] == "assay":
+            raise
+        missing = MissingExtraError(f"this command ({error.name} is not installed)", extra)
+        print(f"assay: {missing}", file=sys.stderr)
+        return missing.exit_code
     except KeyboardInterrupt:
         print("assay: interrupted", file=sys.stderr)
         return 130
@@ -104,16 +115,34 @@ def _run(arguments: Sequence[str]) -> int:
     if not arguments:
         parser.print_help(sys.stderr)
         return 2
+    if chosen is not None:
+        _before_action(chosen, commands.choices[chosen], arguments[arguments.index(chosen) + 1 :])
     parsed, unknown = parser.parse_known_args(arguments)
     if unknown and chosen is not None:
         # argparse itself would show the usage of `assay`, which names none of the command's flags.
-        flags = [word for word in unknown if word.startswith("-")] or unknown
-        near = _near(flags[0].partition("=")[0], commands.choices[chosen]._option_string_actions)
-        raise UsageError(
-            f"'assay {chosen}' does not know {' '.join(flags)}",
-            hint=near or f"assay {chosen} --help lists what it knows",
-        )
+        _refuse(chosen, commands.choices[chosen], [word for word in unknown if word.startswith("-")] or unknown)
     return int(parsed.run(parsed))
+
+
+def _refuse(chosen: str, command: argparse.ArgumentParser, flags: Sequence[str]) -> NoReturn:
+    near = _near(flags[0].partition("=")[0], command._option_string_actions)
+    raise UsageError(
+        f"'assay {chosen}' does not know {' '.join(flags)}",
+        hint=near or f"assay {chosen} --help lists what it knows",
+    )
+
+
+def _before_action(chosen: str, command: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """Refuse a flag that is not known before the command's action: argparse would take its value for the action."""
+    actions = next((one.choices for one in command._actions if isinstance(one, argparse._SubParsersAction)), None)
+    if actions is None:
+        return
+    for word in arguments:
+        if word in actions or word == "--":
+            return
+        name = word.partition("=")[0]
+        if name.startswith("--") and not any(known.startswith(name) for known in command._option_string_actions):
+            _refuse(chosen, command, [name])
 
 
 def _near(word: str, known: Iterable[str]) -> str | None:

@@ -310,6 +310,8 @@ class Sample(msgspec.Struct, array_like=True, gc=False):
     """`Context.request_id`: what the caller knows the request by."""
     unfit: bool = False
     """It was let through although it has not the form that the schema asks for, as the schema only counts."""
+    plan: str = ""
+    """The caller's."""
 
 
 class Counters(Protocol):

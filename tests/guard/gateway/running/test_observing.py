@@ -2,9 +2,10 @@
 
 import msgspec
 
-from assay.guard.gateway.interface import Caller, Context, Route, Verb
+from assay.guard.gateway.interface import Caller, Context, Decision, Route, Usage, Verb
 from assay.guard.gateway.metrics.registry import Registry
 from assay.guard.gateway.running.channel import Samples, encode
+from assay.guard.gateway.running.counted import Counted
 from assay.guard.gateway.running.remote import BODIES, COUNT, LARGE, Remote
 from assay.guard.gateway.settings import convert
 
@@ -31,6 +32,22 @@ def test_large_bodies_do_not_hide_what_others_ask() -> None:
     assert all(sample.request == small for sample in samples if sample.caller == "key:other")
     held = sum(len(sample.request or b"") for sample in samples if sample.caller == "key:flood")
     assert 0 < held <= BODIES // 2 and remote.shortened > 0 and remote.dropped == 0
+
+
+def test_an_administrator_sees_whose_plan_it_is_and_what_was_given() -> None:
+    remote, counted = Remote(SETTINGS, None, Registry().record), Counted()
+    context = finished("key:a")
+    context.caller = Caller("key:a", owner="shop", plan="partner")
+    remote.see(context, b"{}", None)
+    context.usage = Usage(rows=3)
+    remote.see(context, b"{}", None)
+    context.decision = Decision(False, 429, "budget:rows-day", "used up")
+    remote.see(context, b"{}", None)
+    for sample in remote.take():
+        counted.count(sample)
+    figures = counted.figures("key:a", None)
+    assert (figures.owner, figures.plan) == ("shop", "partner")
+    assert (figures.requests, figures.refused, figures.rows) == (3, 1, 3)
 
 
 def test_what_waits_is_bounded() -> None:

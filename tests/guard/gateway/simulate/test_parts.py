@@ -115,6 +115,9 @@ def test_predictors():
     ):
         with pytest.raises(UsageError, match=words):
             Fitted(model, columns, "m")
+    with pytest.raises(UsageError) as caught:
+        Fitted(forest(), (*COLUMNS, "label"), "m")
+    assert "--leave-out COLUMN" in caught.value.hint and "label" in caught.value.hint
     with pytest.raises(UsageError, match="m fails on these rows: ValueError"):
         Fitted(forest(), COLUMNS, "m").predict(features[:, :3])
     with pytest.raises(UsageError, match="m fails on these rows: ValueError") as caught:

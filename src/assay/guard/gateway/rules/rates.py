@@ -18,6 +18,7 @@ from assay.errors import DocumentError
 from assay.guard.gateway.interface import Context, Counters
 from assay.guard.gateway.rules.addresses import REMEMBERED
 from assay.guard.gateway.rules.statements import Surroundings, Test, compile_statement
+from assay.guard.gateway.settings.telling import told
 
 Key: TypeAlias = Callable[[Context], bytes | None]
 """What a request is counted by; None: it lacks it."""
@@ -50,7 +51,7 @@ def compile_rate(
     try:
         rate = msgspec.convert(given, Rate)
     except msgspec.ValidationError as error:
-        raise DocumentError(f"{what}: rate: {error}") from None
+        raise told(error, given, f"{what}: rate", None, lambda raw: msgspec.convert(raw, Rate), Rate) from None
     if rate.limit < 1:
         raise DocumentError(f"{what}: rate: the limit is at least 1")
     if not 1 <= rate.window <= 86400:

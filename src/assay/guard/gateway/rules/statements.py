@@ -18,6 +18,7 @@ from assay.guard.gateway.rules.addresses import AddressSet, Networks
 from assay.guard.gateway.rules.linear import Linear
 from assay.guard.gateway.settings.serving import Spoken
 from assay.guard.gateway.settings.words import Bytes
+from assay.policy.reading.problems import near
 
 Test: TypeAlias = Callable[[Context], bool]
 Reader: TypeAlias = Callable[[Context], "str | None"]
@@ -75,8 +76,8 @@ def _one(key: Any, value: Any, around: Surroundings, what: str, depth: int) -> T
     if key == "group":
         wanted = frozenset(_texts(value, f"{what}: group"))
         return lambda context: context.caller is not None and not wanted.isdisjoint(context.caller.groups)
-    known = ", ".join(sorted({*_READERS, *_OTHERS}))
-    raise DocumentError(f"{what}: {str(key)[:60]!r} is no statement", hint=f"known: {known}")
+    known = sorted({*_READERS, *_OTHERS})
+    raise DocumentError(f"{what}: {str(key)[:60]!r} is no statement", hint=near(str(key), known))
 
 
 def _require_known(key: str, value: Any, what: str) -> None:
@@ -144,8 +145,8 @@ def _address_in(value: Any, around: Surroundings, what: str) -> Test:
     inline = [text for text in texts if text not in around.sets and any(sign in text for sign in "/.:")]
     for text in texts:
         if text not in around.sets and text not in inline:
-            known = ", ".join(around.sets) or "none"
-            raise DocumentError(f"{what}: there is no address set {text[:60]!r} (there are: {known})")
+            known = f"there are: {', '.join(around.sets)}" if around.sets else "'addresses' names none"
+            raise DocumentError(f"{what}: there is no address set {text[:60]!r} ({known})")
     tests: list[Test] = []
     if inline:
         networks = Networks(inline, what)

@@ -6,9 +6,10 @@ It makes no file and no folder, and binds nothing. It imports what starts thread
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
-from assay.errors import DocumentError, UsageError
-from assay.files import require_folder
+from assay.errors import AssayError, DocumentError, UsageError
+from assay.files import read_file, require_folder
 from assay.guard.gateway.settings import Settings
 
 WORKERS = 60
@@ -18,7 +19,7 @@ WORKERS = 60
 def check(settings: Settings) -> tuple[str, ...]:
     """Raise `AssayError` for what no way in can do without: rules, plans, keys, routes, detectors, log, capture.
 
-    Returns sentences on what hinders nobody but a caller: keys that are refused.
+    Returns sentences on what hinders nobody but callers: keys that are refused, issuers whose keys are not known.
     """
     from assay.alerts import settings as alerts
     from assay.guard.gateway import capture, detect, logs
@@ -45,7 +46,23 @@ def check(settings: Settings) -> tuple[str, ...]:
         restored(state.standings, detectors)
     if settings.capture is not None:
         _to_be_made(settings.path(settings.capture.folder), "capture.folder")
-    return callers.figures().problems
+    who = settings.callers
+    if who.anonymous is None and who.keys is None and not who.jwt and who.mtls is None:
+        return ("nobody may call: 'callers' names no keys, tokens or certificates, and no plan for anonymous callers",)
+    return (*callers.figures().problems, *_key_sets(settings))
+
+
+def _key_sets(settings: Settings) -> Iterator[str]:
+    """What is wrong with files of issuers' keys; those that are fetched are not looked at."""
+    from assay.guard.gateway.callers import key_sets
+
+    for one in settings.callers.jwt:
+        if "://" not in one.jwks:
+            path = settings.path(one.jwks)
+            try:
+                key_sets.parse(read_file(path, key_sets.MAX_BYTES), path, one.algorithms, 0.0)
+            except AssayError as error:
+                yield error.message
 
 
 def check_gateway(settings: Settings, service: str | None = None, proxy: bool = True) -> tuple[str, ...]:

@@ -15,10 +15,10 @@ CALLERS = 10_000
 class _Caller:
     """What is counted of one caller."""
 
-    __slots__ = ("owner", "refused", "requests", "rows", "seen", "tokens")
+    __slots__ = ("owner", "plan", "refused", "requests", "rows", "seen", "tokens")
 
     def __init__(self) -> None:
-        self.owner = ""
+        self.owner = self.plan = ""
         self.requests = self.refused = self.rows = self.tokens = 0
         self.seen = 0.0
 
@@ -44,11 +44,13 @@ class Counted:
             known = self._callers[sample.caller] = _Caller()
         else:
             self._callers.move_to_end(sample.caller)
-        known.owner = sample.owner
+        known.owner, known.plan = sample.owner, sample.plan
         known.requests += 1
-        known.refused += bool(sample.rule)
-        known.rows += sample.rows
-        known.tokens += sample.tokens
+        if sample.rule:
+            known.refused += 1  # what was asked for was not given
+        else:
+            known.rows += sample.rows
+            known.tokens += sample.tokens
         known.seen = sample.at
 
     def figures(self, name: str, standing: Standing | None) -> CallerFigures:
@@ -58,6 +60,7 @@ class Counted:
         return CallerFigures(
             name,
             owner=known.owner,
+            plan=known.plan,
             level=level,  # type: ignore[arg-type]
             why=standing.why if standing is not None else "",
             requests=known.requests,

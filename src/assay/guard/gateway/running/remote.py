@@ -110,6 +110,7 @@ class Remote:
                 headers.get(b"x-amzn-sagemaker-target-variant", b"").decode("latin-1")[:100],
                 context.request_id,
                 COUNTED in context.counted,
+                caller.plan,
             )
         )
 

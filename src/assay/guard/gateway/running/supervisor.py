@@ -274,7 +274,8 @@ class _locked:
         except OSError:
             os.close(self._descriptor)
             raise UsageError(
-                f"another gateway uses the state folder {self._folder}", hint="give this one its own: state: FOLDER"
+                f"another gateway uses the state folder {self._folder}",
+                hint="give this one its own: --state FOLDER, or state: FOLDER",
             ) from None
 
     def __exit__(self, *_: object) -> None:

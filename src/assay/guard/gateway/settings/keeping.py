@@ -64,6 +64,13 @@ class Capture(Section, frozen=True):
     """Older files are deleted."""
 
 
+SIGNALS = (
+    "near", "far", "outlying", "residual", "margin", "flip", "rejected", "rows", "bits", "tokens",
+    "pooled:owner", "pooled:net", "pooled:near", "pooled:flip", "pooled:outlying",
+)  # fmt: skip
+"""What detectors can be asked to look at; ``pooled`` is all that begin so."""
+
+
 class Reactions(Section, frozen=True):
     """What a score leads to: the caller's level, by detector, and how long it lasts."""
 

@@ -13,6 +13,7 @@ from assay import strict_yaml
 from assay.errors import DocumentError
 from assay.files import read_file
 from assay.guard.gateway.settings.addresses import address
+from assay.guard.gateway.settings.keeping import SIGNALS
 from assay.guard.gateway.settings.model import Settings
 from assay.guard.gateway.settings.serving import Hardening, RouteSettings
 from assay.guard.gateway.settings.telling import told
@@ -104,6 +105,12 @@ def _problem(settings: Settings) -> str | None:
     for name in wanted:
         if name is not None and name not in settings.hardenings:
             return f"there is no hardening {name[:100]!r} (there are: {', '.join(settings.hardenings)})"
+    for key, names, signals in (
+        ("signals", tuple(settings.detect.signals), (*SIGNALS, "pooled")),
+        ("reactions.by-signal", tuple(settings.detect.reactions.by_signal), SIGNALS),
+    ):
+        if unknown := [name for name in names if name not in signals]:
+            return f"detect.{key}: there is no signal {unknown[0][:100]!r} (there are: {', '.join(signals)})"
     if callers.mtls is not None and (settings.tls is None or settings.tls.client_certificates == "none"):
         return "callers.mtls needs tls with client-certificates: optional or required"
     if settings.tls is not None and settings.tls.client_certificates != "none" and settings.tls.client_ca is None:

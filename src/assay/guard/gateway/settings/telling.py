@@ -34,14 +34,19 @@ _OURS = ("directory",)
 
 
 def told(
-    error: msgspec.ValidationError, raw: Any, name: str, lines: Lines | None, convert: Callable[[Any], msgspec.Struct]
+    error: msgspec.ValidationError,
+    raw: Any,
+    name: str,
+    lines: Lines | None,
+    convert: Callable[[Any], msgspec.Struct],
+    kind: type[msgspec.Struct] = Settings,
 ) -> DocumentError:
-    """The error that ``convert`` raised of ``raw`` as a sentence with its place."""
+    """The error that ``convert`` raised of ``raw``, which should be a ``kind``, as a sentence with its place."""
     reason, _, where = str(error).rpartition(" - at `")
     if not _PLACE.fullmatch(where):  # at the root there is none, and a key may look like anything
         reason, where = str(error), ""
     path = _resolved(where, raw, str(error), convert)
-    found, hint = _found(reason, _at(inspect.type_info(Settings), path), path)
+    found, hint = _found(reason, _at(inspect.type_info(kind), path), path)
     place = "".join(f"[{step}]" if isinstance(step, int) else f".{step[:100]}" for step in path)[1:]
     place = "".join(letter if letter.isprintable() else "?" for letter in place)
     start = f"{name}:{lines.at(*path)}" if lines and lines.at(*path) else name

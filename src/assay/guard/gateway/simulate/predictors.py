@@ -32,7 +32,10 @@ class Fitted:
             raise UsageError(f"the data have no column {missing[0][:100]!r}, on which {name} was trained")
         count = getattr(model, "n_features_in_", len(self.names))
         if count != len(self.names):
-            raise UsageError(f"{name} was trained on {count} columns, and the data have {len(self.names)}")
+            raise UsageError(
+                f"{name} was trained on {count} columns, and the data have {len(self.names)}",
+                hint=f"take the others out (calibrate: --leave-out COLUMN) of {', '.join(columns)[:300]}",
+            )
         self.classes = tuple(word(one) for one in np.asarray(classes).tolist())
         self._model = _alone(model)
         self._name = name
