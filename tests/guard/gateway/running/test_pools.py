@@ -130,3 +130,18 @@ def test_keys_of_one_owner_are_met_together_wherever_they_are(tmp_path: Path) ->
     fresh = making.small()[0].draw(np.random.default_rng(1), 1)[0]
     assert place.ask("mallory-29", "198.51.100.1", fresh).level is Level.HARDEN, "a key that has asked nothing yet"
     assert place.ask("good-0", "10.0.1.9", fresh).level is Level.OK
+
+
+def test_an_administrator_sees_how_far_somebody_is_towards_an_alarm(tmp_path: Path) -> None:
+    place = Place(tmp_path)
+    for row in making.small()[0].draw(np.random.default_rng(5), 30):
+        place.ask("good-1", "192.0.2.1", row)
+    nearest = 0.0
+    for row in making.attack("line-search", 40):
+        place.ask("bad-1", "192.0.2.2", row)
+        shown = {one.owner: one for one in place.observation.callers(10)}
+        if shown["bad-1"].level != "ok":
+            break  # its sums begin anew
+        nearest = max(nearest, *shown["bad-1"].scores.values(), 0.0)
+    assert (shown["bad-1"].level, shown["good-1"].level) == ("harden", "ok")
+    assert 1 > nearest > 0.5 > max(shown["good-1"].scores.values(), default=0.0)

@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+import msgspec
+
 from assay.alerts.finding import Finding
 from assay.alerts.settings import Settings as AlertSettings
 from assay.errors import StoreError
@@ -47,6 +49,9 @@ class Detecting(parts.Detector, Protocol):
 
     def figures(self) -> Mapping[str, float]:
         """What was counted, by name."""
+
+    def scores(self, key: str) -> Mapping[str, float]:
+        """How far somebody is towards each alarm, 1 being there."""
 
 
 class Capturing(Protocol):
@@ -185,7 +190,10 @@ class Observation:
         names = dict.fromkeys([*self.standings, *self._callers])
         found = [self._callers.figures(name, self.standings.get(name)) for name in names]
         found.sort(key=lambda one: (one.level == "ok", -one.requests))
-        return found[:most]
+        detectors = self._rooms.detectors
+        if detectors is None:
+            return found[:most]
+        return [msgspec.structs.replace(one, scores=_told(detectors.scores(one.id))) for one in found[:most]]
 
     def knows(self, key: str) -> bool:
         """Whether a caller was seen, or has a standing."""
@@ -271,3 +279,8 @@ class Observation:
         if sentence not in self._said and len(self._said) < 1000:
             self._said.add(sentence)
             self._warn(sentence)
+
+
+def _told(scores: Mapping[str, float]) -> dict[str, float]:
+    """Those that say something, in hundredths."""
+    return {name: round(value, 2) for name, value in scores.items() if value >= 0.005}
