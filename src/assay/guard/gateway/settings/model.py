@@ -96,7 +96,7 @@ class Settings(Section, frozen=True):
     connections: Count = 10_000
     """Most open connections of callers, of one worker."""
     connections_by_address: Count = 512
-    """Most of one address; of IPv6 a /64 is one, except for nginx."""
+    """Most of one address; of IPv6 a /64 is one, but each address at an exported edge."""
     pool: Count = 256
     """Most connections to the model server, of one worker."""
     pending: Count = 1024
