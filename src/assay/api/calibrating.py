@@ -89,11 +89,7 @@ def calibrate(
             "what do honest callers look like?", hint="--captured FOLDER, or --model FILE to simulate them"
         )
     frame = tables.sampled(tables.opened(Place(data), tables.ALWAYS, None)).head(REFERENCE)
-    if unknown := [name for name in leave_out if name not in frame.columns]:
-        raise UsageError(
-            f"the data have no column {unknown[0][:100]!r}", hint=f"they have {', '.join(frame.columns)[:300]}"
-        )
-    frame = frame.drop(leave_out)
+    frame = tables.without(frame, leave_out)
     if not frame.width or not frame.height:
         raise UsageError(f"{data} has nothing to learn from: {frame.height} row(s) of {frame.width} column(s)")
     if captured is not None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from assay.api.baselines import Data
+from assay.errors import UsageError
 from assay.watch.interface import Window
 
 if TYPE_CHECKING:
@@ -67,3 +69,12 @@ def collected(source: Source) -> polars.DataFrame:
 
     frames = list(source.frames(None))
     return polars.concat(frames, how="diagonal_relaxed") if frames else polars.DataFrame()
+
+
+def without(frame: polars.DataFrame, columns: Sequence[str]) -> polars.DataFrame:
+    """The other columns. Raises `UsageError` where there is no such one."""
+    if unknown := [name for name in columns if name not in frame.columns]:
+        raise UsageError(
+            f"the data have no column {unknown[0][:100]!r}", hint=f"they have {', '.join(frame.columns)[:300]}"
+        )
+    return frame.drop(columns)

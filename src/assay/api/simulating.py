@@ -43,6 +43,8 @@ class Asked:
     seed: int = 0
     callers: int = 200
     """Honest callers that calibrate the detectors; 0: without detectors."""
+    leave_out: tuple[str, ...] = ()
+    """Columns that are neither label nor anything that the model is asked with."""
 
 
 def simulate(model: Any, asked: Asked, name: str = "the model", *, progress: Progress | None = None) -> Report:
@@ -64,7 +66,7 @@ def simulate(model: Any, asked: Asked, name: str = "the model", *, progress: Pro
     if 0 < asked.callers < 20:
         raise UsageError("detectors cannot be calibrated on fewer than 20 honest callers", hint="--callers 200, or 0")
     settings = _settings(asked.config)
-    frame = _frame(asked.data)
+    frame = tables.without(_frame(asked.data), asked.leave_out)
     label = _label(frame.columns, model, asked.label)
     predictor = Fitted(model, [column for column in frame.columns if column != label], name)
     encoding = encoding_of(frame, predictor.names)
@@ -76,7 +78,9 @@ def simulate(model: Any, asked: Asked, name: str = "the model", *, progress: Pro
         )
     members = _labelled(frame, label, predictor.classes, encoding, notes)
     if asked.holdout is not None:
-        others = _labelled(_frame(asked.holdout), label, predictor.classes, encoding, notes)
+        others = _labelled(
+            _frame(asked.holdout).drop(asked.leave_out, strict=False), label, predictor.classes, encoding, notes
+        )
         if shared := _shared(members, others):
             notes.append(f"{shared:,} rows of the holdout are also in the data: they count on both sides.")
         data = Data(members, others, True)

@@ -24,6 +24,9 @@ def configure(actions: Any) -> None:
     parser.add_argument("--data", required=True, metavar="FILE", help="rows that it was trained on, with labels")
     parser.add_argument("--holdout", metavar="FILE", help="rows that it has never seen, with labels")
     parser.add_argument("--label", metavar="COLUMN", help="the column with the labels")
+    parser.add_argument(
+        "--leave-out", action="append", default=[], metavar="COLUMN", help="one that the model is not asked with"
+    )
     parser.add_argument("--config", metavar="FILE", help="gateway file: its hardenings, detectors and budgets")
     parser.add_argument("--queries", type=int, default=2500, metavar="N", help="most queries of an attack (2500)")
     parser.add_argument("--callers", type=int, default=200, metavar="N", help="honest callers (200); 0: no detectors")
@@ -54,6 +57,7 @@ def run(parsed: argparse.Namespace) -> int:
         parsed.queries,
         parsed.seed,
         parsed.callers,
+        tuple(parsed.leave_out),
     )
     report = simulate(
         _model(parsed), asked, printing.place(parsed.model), progress=None if parsed.quiet else _progress()

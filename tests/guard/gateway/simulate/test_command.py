@@ -66,6 +66,19 @@ def test_a_table_json_and_a_page(folder, capsys):
     assert "0/7 attacks, as it is" in captured.err
 
 
+def test_columns_that_the_model_is_not_asked_with_can_be_left_out(folder, capsys):
+    for name in ("train.csv", "holdout.csv"):
+        lines = (folder / name).read_text().splitlines()
+        numbered = [f"customer,{lines[0]}", *(f"nr-{number},{line}" for number, line in enumerate(lines[1:]))]
+        (folder / name).write_text("\n".join(numbered))
+    (folder / "plain.csv").write_text("\n".join(line.partition(",")[2] for line in numbered))  # a holdout without it
+    for holdout in ("holdout.csv", "plain.csv"):
+        more = ("--holdout", holdout, "--label", "kind", "--leave-out", "customer", "--callers", "0", "--json", "-q")
+        assert run(*MODEL, *more) == 0
+        made = json.loads(capsys.readouterr().out)
+        assert (made["members"], made["others"], made["proper"]) == (300, 300, True)
+
+
 def test_nothing_is_loaded_that_nobody_vouches_for(folder):
     class Boom:
         def __reduce__(self):
@@ -93,6 +106,8 @@ def test_nothing_is_loaded_that_nobody_vouches_for(folder):
         ({"holdout": "narrow.csv"}, "no column 'c7'"),
         ({"model": Ridge()}, "no classifier with probabilities"),
         ({"config": "absent.yaml"}, "absent.yaml cannot be read"),
+        ({"leave_out": ("nowhere",)}, "the data have no column 'nowhere'"),
+        ({"leave_out": ("c7",)}, "trained on 8 columns, and the data have 7"),
     ],
 )
 def test_what_is_wrong_is_a_sentence(folder, change, words):

@@ -34,7 +34,7 @@ class Fitted:
         if count != len(self.names):
             raise UsageError(
                 f"{name} was trained on {count} columns, and the data have {len(self.names)}",
-                hint=f"take the others out (calibrate: --leave-out COLUMN) of {', '.join(columns)[:300]}",
+                hint=f"take the others out (--leave-out COLUMN) of {', '.join(columns)[:300]}",
             )
         self.classes = tuple(word(one) for one in np.asarray(classes).tolist())
         self._model = _alone(model)
