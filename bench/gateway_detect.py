@@ -169,12 +169,10 @@ def probabilities(stream: calibrating.Stream) -> np.ndarray:
     return found
 
 
-def attack(
-    world: World, name: str, calibration: Calibration, attackers: int, queries: int, share: float
-) -> dict[str, Any]:
+def attack(world: World, name: str, calibration: Calibration, count: int, queries: int, share: float) -> dict[str, Any]:
     """Attackers of one kind before the detectors, the schema and PRADA."""
     firsts, whys, refused, either, prada = [], Counter[str](), [], [], []
-    for i in range(attackers):
+    for i in range(count):
         rng = np.random.default_rng([SEEDS["attack"], i, round(share * 100)])
         rows, answers = attackers.record(world, name, rng, queries, share)
         found, why = first(calibration, rows, answers)
@@ -188,8 +186,8 @@ def attack(
     return {
         "attack": name,
         "share": share,
-        "attackers": attackers,
-        "flagged": {str(n): sum(f <= n for f in firsts) / attackers for n in (20, 50, 100, 150, 250, 1000)},
+        "attackers": count,
+        "flagged": {str(n): sum(f <= n for f in firsts) / count for n in (20, 50, 100, 150, 250, 1000)},
         "median": told(statistics.median(firsts)),
         "p90": told(float(np.quantile(firsts, 0.9))),
         "signals": dict(whys),

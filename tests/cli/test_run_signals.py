@@ -141,6 +141,17 @@ def test_an_ignored_hangup_stays_ignored(place):
     assert (made["outcome"], running.returncode) == ("success", 0)
 
 
+def waits_for(pid: int, path: Path) -> bool:
+    """Whether a process has a file open, and sleeps."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        if not any(os.readlink(f"{folder}/{name}") == str(path) for name in os.listdir(folder)):
+            return False
+    except FileNotFoundError:  # another file was closed meanwhile
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "S"
+
+
 def test_before_the_step_has_begun_there_is_nothing_to_keep(place):
     """Then a signal ends the command as it ends any other."""
     os.mkfifo(place / "pipe.yaml")
@@ -151,7 +162,9 @@ def test_before_the_step_has_begun_there_is_nothing_to_keep(place):
             writer = os.open(place / "pipe.yaml", os.O_WRONLY | os.O_NONBLOCK)  # fails until somebody reads
         except OSError:
             time.sleep(0.01)
+    while not waits_for(running.pid, place / "pipe.yaml"):  # what comes before may be lost in Python's `open`
+        time.sleep(0.01)
     running.send_signal(signal.SIGINT)
-    running.communicate(timeout=60)
+    running.communicate(timeout=600)
     os.close(writer)
     assert running.returncode == 130 and not (place / "evidence").exists() and not (place / "out").exists()
