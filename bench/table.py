@@ -238,7 +238,8 @@ def gateways() -> list[str]:
         name = {"bare": "uvicorn, bare application", "guarded": "uvicorn, guarded"}.get(row["design"], row["design"])
         lines.append(_design(name, row, said))
     if awake := middle.get("added_us_client_awake"):
-        said = f"+{awake['median']:.1f} µs | {middle['claim_us']:g} µs"
+        over = " (missed)" if awake["median"] > middle["claim_us"] else ""
+        said = f"+{awake['median']:.1f} µs | {middle['claim_us']:g} µs{over}"
         lines.append(f"| … whose client never sleeps | | | {said} | | |\n")
     for edge, found in document.get("edges", {}).items():
         for row in found["rows"]:

@@ -29,7 +29,7 @@ def _plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, Rate):
         return repr(value)
-    raise NotImplementedError(type(value))
+    raise NotImplementedError(type(value))  # what msgspec asks of a hook for a type that it does not know
 
 
 def _names(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,22 +19,22 @@ from assay.guard.gateway.protocols.reading import Refused
 any_json = msgspec.json.Decoder().decode
 
 
-class Predictions:
-    """Base class: a protocol says `rows`, `items` and `pack`."""
+class Predictions(ABC):
+    """Base class: a protocol says `rows` and `items`, and `pack` or a `harden` of its own."""
 
     name = ""
 
+    @abstractmethod
     def rows(self, asked: Asked) -> list[Any]:
         """See `interface.Serving`."""
-        raise NotImplementedError
 
+    @abstractmethod
     def items(self, content_type: bytes, body: bytes) -> list[Any]:
         """The predictions of an answer. Raises `reading.Refused`."""
-        raise NotImplementedError
 
     def pack(self, content_type: bytes, body: bytes, items: Sequence[Any]) -> bytes:
         """An answer with these predictions and nothing else of ``body``'s, in its form."""
-        raise NotImplementedError
+        raise NotImplementedError  # only `harden` asks: whose protocol has its own, like open-inference, needs none
 
     def table(self, asked: Asked) -> Table | None:
         """See `interface.Serving`."""

@@ -90,4 +90,4 @@ def hook(kind: type, value: Any) -> Any:
     """For `msgspec.convert`: reads the types above. Raises `ValueError`, which msgspec tells with its place."""
     if kind in (Seconds, Bytes, Rate):
         return kind.read(value)
-    raise NotImplementedError(kind)
+    raise NotImplementedError(kind)  # what msgspec asks of a hook for a type that it does not know
